@@ -33,7 +33,7 @@ type Span struct {
 // Sat,Sun 22:00-06:00". The zone is as for ParseSchedule. Times without days apply to every day. If
 // the end of a time range is earlier than its beginning, the range ends on the next day.
 func ParseHours(text, zone string) (*Hours, error) {
-	location, err := locate(zone)
+	location, err := loadZone(zone)
 	if err != nil {
 		return nil, err
 	}
@@ -128,19 +128,19 @@ func (h *Hours) At(t time.Time) Span {
 		return *c
 	}
 	minute := t.Truncate(time.Minute)
-	s := Span{Within: h.shows(minute), From: minute, Until: minute.Add(time.Minute)}
-	for s.From.After(t.AddDate(0, 0, -7)) && h.shows(s.From.Add(-time.Minute)) == s.Within {
+	s := Span{Within: h.isWithin(minute), From: minute, Until: minute.Add(time.Minute)}
+	for s.From.After(t.AddDate(0, 0, -7)) && h.isWithin(s.From.Add(-time.Minute)) == s.Within {
 		s.From = s.From.Add(-time.Minute)
 	}
-	for s.Until.Before(t.AddDate(0, 0, 7)) && h.shows(s.Until) == s.Within {
+	for s.Until.Before(t.AddDate(0, 0, 7)) && h.isWithin(s.Until) == s.Within {
 		s.Until = s.Until.Add(time.Minute)
 	}
 	h.cached = s
 	return s
 }
 
-// shows reports whether t, in local time of the zone, is within the hours.
-func (h *Hours) shows(t time.Time) bool {
+// isWithin reports whether t, in local time of the zone, is within the hours.
+func (h *Hours) isWithin(t time.Time) bool {
 	local := t.In(h.zone)
 	return h.within[int(local.Weekday())*dayMinutes+local.Hour()*60+local.Minute()]
 }

@@ -32,7 +32,7 @@ type Schedule struct {
 // @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin". If it is "", the
 // zone of this machine applies.
 func ParseSchedule(text, zone string) (*Schedule, error) {
-	location, err := locate(zone)
+	location, err := loadZone(zone)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func ParseSchedule(text, zone string) (*Schedule, error) {
 	return s, nil
 }
 
-func locate(zone string) (*time.Location, error) {
+func loadZone(zone string) (*time.Location, error) {
 	if zone == "" {
 		return time.Local, nil
 	}
@@ -80,27 +80,27 @@ type Due struct{ From, At time.Time } // the earlier and the later instant; most
 // After returns the first Due whose At is after t. It returns the zero Due if there is none, which
 // cannot happen because a crontab schedule has no year.
 func (s *Schedule) After(t time.Time) (first Due) {
-	if next := s.expr.Next(s.clock(t)); !next.IsZero() {
-		if due := s.read(next); !s.isSet(t, due.At) {
+	if next := s.expr.Next(s.localTime(t)); !next.IsZero() {
+		if due := s.instantsOf(next); !s.clocksSetNear(t, due.At) {
 			return due
 		}
 	}
-	clock := s.clock(t).Add(-maxShift)
+	clock := s.localTime(t).Add(-maxShift)
 	for end := clock; ; {
 		clock = s.expr.Next(clock)
 		if clock.IsZero() || !first.At.IsZero() && clock.After(end) {
 			return first
 		}
-		due := s.read(clock)
+		due := s.instantsOf(clock)
 		if due.At.After(t) && (first.At.IsZero() || due.At.Before(first.At)) {
 			first, end = due, clock.Add(maxShift) // a later local time may be an earlier instant
 		}
 	}
 }
 
-// isSet reports whether clocks in the zone are set forward or back between from and to, or up to
-// maxShift before or after.
-func (s *Schedule) isSet(from, to time.Time) bool {
+// clocksSetNear reports whether clocks in the zone are set forward or back between from and to, or
+// up to maxShift before or after.
+func (s *Schedule) clocksSetNear(from, to time.Time) bool {
 	start, end := from.In(s.zone).ZoneBounds()
 	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
 }
@@ -137,25 +137,25 @@ func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	return s.After(next.At)
 }
 
-// clock returns the local time in the zone at t, as a time in UTC, where clocks are never set.
-func (s *Schedule) clock(t time.Time) time.Time {
+// localTime returns the local time in the zone at t, as a time in UTC, where clocks are never set.
+func (s *Schedule) localTime(t time.Time) time.Time {
 	local := t.In(s.zone)
 	_, offset := local.Zone()
 	return local.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// read returns the instants at which the local time in the zone is clock. If clock is in a skipped
-// hour, it uses the offsets before and after the change.
-func (s *Schedule) read(clock time.Time) Due {
+// instantsOf returns the instants at which the local time in the zone is clock. If clock is in a
+// skipped hour, it uses the offsets before and after the change.
+func (s *Schedule) instantsOf(clock time.Time) Due {
 	offset := func(near time.Time) time.Duration {
 		_, seconds := near.In(s.zone).Zone()
 		return time.Duration(seconds) * time.Second
 	}
 	before, after := clock.Add(-offset(clock.Add(-14*time.Hour))), clock.Add(-offset(clock.Add(14*time.Hour)))
-	if s.clock(before).Equal(clock) && !s.clock(after).Equal(clock) {
+	if s.localTime(before).Equal(clock) && !s.localTime(after).Equal(clock) {
 		after = before
 	}
-	if s.clock(after).Equal(clock) && !s.clock(before).Equal(clock) {
+	if s.localTime(after).Equal(clock) && !s.localTime(before).Equal(clock) {
 		before = after
 	}
 	if before.After(after) {

@@ -54,9 +54,9 @@ type Circle struct {
 	mates  map[uint64]*mate
 	counts map[uint64]uint64 // the counter of the latest message of each start
 
-	ticked      time.Time // when Tick was last called
-	heldUntil   uint64    // questions wait until this tick of the judge
-	held        []asked   // the questions that wait
+	ticked      time.Time      // when Tick was last called
+	heldUntil   uint64         // questions wait until this tick of the judge
+	held        []heldQuestion // the questions that wait
 	nextRound   time.Time
 	roundNext   int  // number of peers left in the round; 0 for none
 	roundAll    bool // also send peers whose beats this collector has not received
@@ -77,8 +77,8 @@ type Circle struct {
 	status         Status
 }
 
-// An asked is a question that we have not answered yet.
-type asked struct {
+// A heldQuestion is a question that we have not answered yet.
+type heldQuestion struct {
 	from   uint64
 	number uint32
 	hashes []uint64
@@ -125,9 +125,9 @@ func (c *Circle) Tick(now time.Time) {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
 	if c.reports && pause >= presenceValid {
-		c.resume(now)
+		c.startOver(now)
 	}
-	c.review(now)
+	c.updateMates(now)
 	if c.reports {
 		c.peers.ReportUntil(now.Add(presenceValid))
 	}
@@ -182,10 +182,10 @@ func (c *Circle) settle(now time.Time) {
 		for _, m := range c.mates {
 			if m.reachable && m.answered < q.number && now.Sub(q.at) >= liveness.AnswerTime {
 				m.unanswered = q.number
-				c.review(now)
+				c.updateMates(now)
 			}
 		}
-		if slices.ContainsFunc(c.reachable(), func(m *mate) bool { return m.answered < q.number }) {
+		if slices.ContainsFunc(c.reachableMates(), func(m *mate) bool { return m.answered < q.number }) {
 			return
 		}
 		if q.settles > 0 {
@@ -277,11 +277,11 @@ func (c *Circle) sendPresence(now time.Time) {
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.reports,
-		Hears: make(map[uint64]hearing),
+		Hears: make(map[uint64]receipt),
 	}
 	for start, m := range c.mates {
 		if now.Sub(m.seen) < presenceValid {
-			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
+			p.Hears[start] = receipt{m.asked, m.sent.Milliseconds()}
 		}
 	}
 	c.sendJSON(kindPresence, 0, p, now)
@@ -322,12 +322,12 @@ func (c *Circle) sendJSON(k kind, to uint64, what any, now time.Time) {
 func (c *Circle) sendMessage(k kind, to uint64, body []byte, now time.Time) {
 	c.count++
 	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
-	c.send(seal(c.key, &h, body))
+	c.send(signMessage(c.key, &h, body))
 }
 
 // Receive processes a message. It ignores anything that is not a message of a mate.
 func (c *Circle) Receive(message []byte, now time.Time) {
-	h, body, err := unseal(c.key, message)
+	h, body, err := verifyMessage(c.key, message)
 	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
 		return
 	}
@@ -360,7 +360,7 @@ func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now ti
 	case kindBye:
 		c.processBye(m, now)
 	case kindQuestion:
-		q := asked{m.start, r.uint32(), r.hashes()}
+		q := heldQuestion{m.start, r.uint32(), r.hashes()}
 		if r.err() == nil {
 			c.held = append(c.held, q)
 			c.answerHeld(now)
@@ -482,7 +482,7 @@ func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 // processRecords processes records from a mate and corrects their times, because the mate's clock
 // may differ. It skips records that no collector can have made.
 func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
-	var k known
+	var k recordSet
 	if err := decode(body, &k); err != nil {
 		return err
 	}
@@ -510,7 +510,7 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.sendJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
+			c.sendJSON(kindRecords, m.start, recordSet{now.UnixNano(), records, reply}, now)
 		}
 	}
 }

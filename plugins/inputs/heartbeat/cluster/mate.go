@@ -65,7 +65,7 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 		return nil // the message was delayed, and the mate may no longer exist
 	}
 	if m.seen.IsZero() {
-		c.replace(m)
+		c.markReplaced(m)
 	}
 	if m.presence.Speaks && !p.Speaks && !p.Able { // Telegraf may not have accepted its last reports
 		c.reporterLost = true
@@ -78,13 +78,13 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 	if first {
 		c.sendPresence(now) // so that the mate does not have to wait a second to find us
 	}
-	c.review(now)
+	c.updateMates(now)
 	return nil
 }
 
-// replace marks the other mates with the same name as replaced: most likely they have ended. If
-// one of them sends again, there are two collectors with one name.
-func (c *Circle) replace(m *mate) {
+// markReplaced marks the other mates with the same name as replaced: most likely they have ended.
+// If one of them sends again, there are two collectors with one name.
+func (c *Circle) markReplaced(m *mate) {
 	for _, other := range c.mates {
 		other.replaced = other.replaced || other != m && other.name == m.name
 	}
@@ -92,7 +92,7 @@ func (c *Circle) replace(m *mate) {
 
 func (c *Circle) processBye(m *mate, now time.Time) {
 	m.gone = true
-	c.review(now)
+	c.updateMates(now)
 }
 
 // isReachable reports whether messages between m and us pass in both directions, and m answers
@@ -102,8 +102,8 @@ func (c *Circle) isReachable(m *mate, now time.Time) bool {
 	return !m.gone && !m.replaced && heard && m.unanswered == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
 }
 
-// reachable returns the reachable mates, sorted by name.
-func (c *Circle) reachable() []*mate {
+// reachableMates returns the reachable mates, sorted by name.
+func (c *Circle) reachableMates() []*mate {
 	var all []*mate
 	for _, m := range c.mates {
 		if m.reachable {
@@ -114,8 +114,9 @@ func (c *Circle) reachable() []*mate {
 	return all
 }
 
-// review determines which mates are reachable, how they differ, and which collector reports events.
-func (c *Circle) review(now time.Time) {
+// updateMates determines which mates are reachable, how they differ, and which collector reports
+// events.
+func (c *Circle) updateMates(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
 		m.reachable = c.isReachable(m, now)
@@ -127,15 +128,15 @@ func (c *Circle) review(now time.Time) {
 			c.peers.RepeatRecent()
 			c.sendEarly(m, now)
 		case before && !m.reachable:
-			c.lose(m)
+			c.logLost(m)
 		}
 		if now.Sub(laterOf(m.seen, m.met)) > time.Minute {
 			delete(c.mates, start)
 		}
 	}
-	mates := c.reachable()
+	mates := c.reachableMates()
 	c.updateReachable(mates, now)
-	c.compare(now)
+	c.logDifferences(now)
 	c.chooseReporter(mates, now)
 	c.status.Speaks = c.reports
 }
@@ -147,7 +148,7 @@ func laterOf(a, b time.Time) time.Time {
 	return b
 }
 
-func (c *Circle) lose(m *mate) {
+func (c *Circle) logLost(m *mate) {
 	switch {
 	case m.gone:
 		c.log.Infof("%s has stopped", capitalized(m))
@@ -182,21 +183,21 @@ func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
-// resume handles the end of a pause during which a mate has taken over: as after a start, this
+// startOver handles the end of a pause during which a mate has taken over: as after a start, this
 // collector must process waiting messages before it is ready.
-func (c *Circle) resume(now time.Time) {
+func (c *Circle) startOver(now time.Time) {
 	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
 	c.setReporting(false, now)
 }
 
-// compare logs how mates differ from this collector. It logs each difference once.
-func (c *Circle) compare(now time.Time) {
+// logDifferences logs how mates differ from this collector. It logs each difference once.
+func (c *Circle) logDifferences(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
 		if now.Sub(laterOf(m.seen, m.met)) >= presenceValid || m.gone {
 			continue
 		}
-		if what := c.difference(m, now); what != "" {
+		if what := c.describeDifference(m, now); what != "" {
 			differ++
 			if !m.differs[what] {
 				m.differs = map[string]bool{what: true}
@@ -207,29 +208,29 @@ func (c *Circle) compare(now time.Time) {
 	c.status.Differ = differ
 }
 
-// difference returns a description of how m differs and what to do about it, or "" if it does not
-// differ.
-func (c *Circle) difference(m *mate, now time.Time) string {
+// describeDifference returns a description of how m differs and what to do about it, or "" if it
+// does not differ.
+func (c *Circle) describeDifference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
 	case m.version != version:
 		return fmt.Sprintf("it uses version %d of the cluster protocol, this collector uses %d: "+
-			"its messages are ignored. Upgrade the older one", m.version, version)
+			"its messages are ignored. Upgrade the older collector", m.version, version)
 	case m.seen.IsZero():
 		return ""
-	case c.hasTwin(m, now):
+	case c.sharesName(m, now):
 		return "another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
-		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.otherRules(m))
+		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.differingOptions(m))
 	case skew.Abs() > maxClockSkew+m.maxAge:
-		return "its clock and the clock here are more than 2s apart, so their events have different timestamps: check time synchronization on both"
+		return "its clock and the clock of this collector differ by more than 2s, so their events have different timestamps: check time synchronization on both hosts"
 	}
 	return ""
 }
 
-// otherRules returns the names of the options that differ. Long names are shortened, because m can
-// send any text.
-func (c *Circle) otherRules(m *mate) string {
+// differingOptions returns the names of the options that differ. Long names are shortened, because
+// m can send any text.
+func (c *Circle) differingOptions(m *mate) string {
 	var names []string
 	for _, rules := range []map[string]uint64{c.rules, m.presence.Rules} {
 		for name := range rules {
@@ -242,8 +243,8 @@ func (c *Circle) otherRules(m *mate) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// hasTwin reports whether another running collector has the name of m.
-func (c *Circle) hasTwin(m *mate, now time.Time) bool {
+// sharesName reports whether another running collector has the name of m.
+func (c *Circle) sharesName(m *mate, now time.Time) bool {
 	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceValid }
 	for _, other := range c.mates {
 		if other != m && other.name == m.name && runs(other) && runs(m) {

@@ -59,8 +59,8 @@ type header struct {
 	name    string
 }
 
-// seal returns a signed message.
-func seal(key []byte, h *header, body []byte) []byte {
+// signMessage returns a signed message.
+func signMessage(key []byte, h *header, body []byte) []byte {
 	m := make([]byte, sumSize, sumSize+headerSize+len(h.name)+len(body))
 	m = append(m, h.version, byte(h.kind))
 	for _, n := range []uint64{h.start, h.to, h.counter, uint64(h.sent.Milliseconds())} {
@@ -74,9 +74,9 @@ func seal(key []byte, h *header, body []byte) []byte {
 	return m
 }
 
-// unseal verifies a message and returns its header and body. The body may have the format of
+// verifyMessage verifies a message and returns its header and body. The body may have the format of
 // another version.
-func unseal(key, m []byte) (h header, body []byte, err error) {
+func verifyMessage(key, m []byte) (h header, body []byte, err error) {
 	if len(m) < sumSize+headerSize {
 		return h, nil, errors.New("it is too short")
 	}
@@ -108,17 +108,17 @@ type presence struct {
 	Isolated bool               `json:"isolated"` // it is probably cut off
 	Ready    bool               `json:"ready"`    // it has what its mates know
 	Speaks   bool               `json:"speaks"`   // it reports events
-	Hears    map[uint64]hearing `json:"hears"`    // starts from which it has recently received a presence
+	Hears    map[uint64]receipt `json:"hears"`    // starts from which it has recently received a presence
 }
 
-// A hearing says which messages a collector last received from another one.
-type hearing struct {
+// A receipt says which messages a collector last received from another one.
+type receipt struct {
 	Asked  uint32 `json:"asked"`   // the last question of the other one that it has answered
 	SentMS int64  `json:"sent_ms"` // when the other one sent its last message, in ms since that start
 }
 
-// A known is a set of records. Its times are by the wall clock of the collector that sends it.
-type known struct {
+// A recordSet is a set of records. Its times are by the wall clock of the collector that sends it.
+type recordSet struct {
 	WallNS  int64             `json:"wall_ns"` // now, unix ns
 	Records []liveness.Record `json:"records"`
 	Reply   bool              `json:"reply"` // it replies to records, and needs no reply itself
@@ -157,8 +157,8 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	}
 	b = append(b, flags, state, byte(w.Reason))
 	b = binary.AppendUvarint(b, uint64((max(w.Age, 0)+unit-1)/unit))
-	b = binary.AppendVarint(b, floor(w.Suspect))
-	b = binary.AppendVarint(b, floor(w.Dead))
+	b = binary.AppendVarint(b, roundDown(w.Suspect))
+	b = binary.AppendVarint(b, roundDown(w.Dead))
 	b = binary.AppendUvarint(b, w.Deaths)
 	if flags&flagPromise != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Window+unit-1)/unit))
@@ -193,8 +193,8 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	return flags
 }
 
-// floor returns d in units, rounded down.
-func floor(d time.Duration) int64 {
+// roundDown returns d in units, rounded down.
+func roundDown(d time.Duration) int64 {
 	n := int64(d / unit)
 	if d < 0 && d%unit != 0 {
 		n--
@@ -208,7 +208,7 @@ type reader struct {
 	failed bool
 }
 
-var errShort = errors.New("it is shorter than its contents require")
+var errShort = errors.New("it is truncated")
 
 func (r *reader) err() error {
 	if r.failed {
@@ -251,13 +251,13 @@ func (r *reader) skip(size int) {
 // longest is longer than any duration that a collector sends.
 const longest = 20 * 365 * 24 * time.Hour
 
-// span returns a duration of n units. It is limited so that sums of durations do not overflow.
-func span(n int64) time.Duration {
+// spanOf returns a duration of n units. It is limited so that sums of durations do not overflow.
+func spanOf(n int64) time.Duration {
 	limit := int64(longest / unit)
 	return time.Duration(min(max(n, -limit), limit)) * unit
 }
 
-func (r *reader) span() time.Duration { return span(int64(min(r.uvarint(), uint64(longest)))) }
+func (r *reader) span() time.Duration { return spanOf(int64(min(r.uvarint(), uint64(longest)))) }
 
 func (r *reader) word() (w liveness.Word) {
 	w.ID, w.Process, w.Events = r.uint64(), r.uint32(), r.uint16()
@@ -266,7 +266,7 @@ func (r *reader) word() (w liveness.Word) {
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
 	w.Vacant, w.Lone = flags&flagVacant != 0, flags&flagLone != 0
 	w.State, w.Reason = liveness.State(b[1]&^stateJobs), liveness.Reason(b[2])
-	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
+	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), spanOf(r.varint()), spanOf(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagPromise != 0 {
 		w.Window, w.Promise = r.span(), r.span()
 	}
@@ -318,7 +318,7 @@ func (r *reader) hashes() (all []uint64) {
 // decode decodes a JSON body.
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("decoding it failed: %w", err)
+		return fmt.Errorf("cannot decode it: %w", err)
 	}
 	return nil
 }

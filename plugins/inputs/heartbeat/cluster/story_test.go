@@ -102,7 +102,7 @@ func (s *story) dead() (n int) {
 }
 
 func (s *story) mates(collector int) (names []string) {
-	for _, m := range s.collectors[collector].circle.reachable() {
+	for _, m := range s.collectors[collector].circle.reachableMates() {
 		names = append(names, m.name)
 	}
 	return names

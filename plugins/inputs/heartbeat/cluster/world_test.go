@@ -142,7 +142,7 @@ func (s lineState) String() string { return [...]string{"open", "cut", "held"}[s
 
 func (l *line) send(message []byte) {
 	if l.w.traced {
-		h, body, err := unseal([]byte("secret"), message)
+		h, body, err := verifyMessage([]byte("secret"), message)
 		theirs := h.to == 0 || l.to.circle != nil && h.to == l.to.circle.start
 		if err == nil && h.kind != kindPresence && theirs {
 			l.w.tracef("    %s > %s: %s", l.from.name, l.to.name, l.w.inWords(h.kind, body))

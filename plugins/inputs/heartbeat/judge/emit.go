@@ -14,7 +14,7 @@ import (
 func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.flow.reader, _ = acc.(reader)
+	j.flow.reader, _ = acc.(pipedAccumulator)
 	_, reuses := acc.(reuser)
 	return &meter{acc, &j.flow, reuses}
 }
@@ -137,8 +137,8 @@ func (h *meter) AddMetric(m telegraf.Metric) {
 	h.flow.ended.Store(begun)
 }
 
-// A reader is an accumulator that writes to a pipe.
-type reader interface {
+// A pipedAccumulator is an accumulator that writes to a pipe.
+type pipedAccumulator interface {
 	// Unread returns how long the reader of the pipe has read nothing, although data is waiting.
 	Unread() time.Duration
 }
@@ -147,9 +147,9 @@ type reader interface {
 type flow struct {
 	begun, ended atomic.Uint64
 
-	reader reader    // nil if the accumulator is not a reader
-	seen   uint64    // the last value of begun that was seen unfinished
-	since  time.Time // when it was first seen
+	reader pipedAccumulator // nil if the accumulator is no pipedAccumulator
+	seen   uint64           // the last value of begun that was seen unfinished
+	since  time.Time        // when it was first seen
 }
 
 // accepts reports whether Telegraf accepts metrics, that is, no metric has been waiting for long.
@@ -184,7 +184,7 @@ func addItem(acc *meter, item *queueItem) {
 
 func addPeer(acc *meter, v *liveness.View) {
 	if acc.reuses {
-		acc.AddMetric(templateOf(v).reused(v))
+		acc.AddMetric(templateOf(v).reusedMetric(v))
 	} else {
 		acc.AddMetric(peerMetric(v))
 	}

@@ -80,7 +80,7 @@ type expectedPeers struct {
 	partial bool    // a file could not be read
 }
 
-func (e *expectedPeers) read(ctx context.Context, file *regular.Reader) {
+func (e *expectedPeers) readFile(ctx context.Context, file *regular.Reader) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	content, err := file.Read(ctx)
@@ -186,7 +186,7 @@ func (e *Expecter) collect(ctx context.Context) *expectedPeers {
 		found.all = append(found.all, expected)
 	}
 	for _, file := range e.files {
-		found.read(ctx, file)
+		found.readFile(ctx, file)
 	}
 	if e.more != nil {
 		more, complete := e.more(ctx)

@@ -178,7 +178,7 @@ func newPeerTemplate(fields []peerField) *peerTemplate {
 // fill turns m, which was made from this template, into the metric of a peer.
 func (f *peerTemplate) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
 	m.SetTime(v.At)
-	identify(m, v)
+	addIdentity(m, v)
 	for i, field := range m.FieldList() {
 		field.Value = f.fields[i].of(v)
 	}
@@ -209,7 +209,7 @@ func isDown(v *liveness.View) bool {
 // why.
 func downMetric(v *liveness.View) telegraf.Metric {
 	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
-	identify(m, v)
+	addIdentity(m, v)
 	if v.Addr.IsValid() {
 		m.AddTag("ip", v.Addr.String())
 	}
@@ -227,7 +227,7 @@ func downMetric(v *liveness.View) telegraf.Metric {
 // eventMetric returns the event of a peer.
 func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	m := metric.New(measurementEvent, nil, nil, tr.At)
-	identify(m, &tr.View)
+	addIdentity(m, &tr.View)
 	m.AddTag("state", tr.State.String())
 	m.AddTag("previous", tr.Previous.String())
 	m.AddTag("reason", tr.Reason.String())
@@ -374,8 +374,8 @@ func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	return metrics
 }
 
-// identify adds the tags that identify a peer.
-func identify(m telegraf.Metric, v *liveness.View) {
+// addIdentity adds the tags that identify a peer.
+func addIdentity(m telegraf.Metric, v *liveness.View) {
 	m.AddTag("source", v.ID.Source)
 	for _, label := range v.Labels {
 		m.AddTag(label.Key, label.Value)

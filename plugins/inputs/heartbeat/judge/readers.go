@@ -15,14 +15,14 @@ func (j *Judge) Peers() []liveness.Details {
 	next := j.Count()
 	all := make([]liveness.Details, 0, next)
 	for next > 0 {
-		all, next = j.details(all, next)
+		all, next = j.appendDetails(all, next)
 	}
 	return all
 }
 
-// details appends the details of some of the peers with numbers below next, and returns the value
-// of next for the following call.
-func (j *Judge) details(all []liveness.Details, next int) ([]liveness.Details, int) {
+// appendDetails appends the details of some of the peers with numbers below next, and returns the
+// value of next for the following call.
+func (j *Judge) appendDetails(all []liveness.Details, next int) ([]liveness.Details, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()

@@ -26,8 +26,9 @@ type reusable struct {
 // the metric afterwards.
 func (r *reusable) Reuse() { r.free.Put(r) }
 
-// reused returns the metric of one peer, like peerMetric, for an accumulator that is a reuser.
-func (f *peerTemplate) reused(v *liveness.View) telegraf.Metric {
+// reusedMetric returns the metric of one peer, like peerMetric, for an accumulator that is a
+// reuser.
+func (f *peerTemplate) reusedMetric(v *liveness.View) telegraf.Metric {
 	r, ok := f.free.Get().(*reusable)
 	if !ok {
 		return &reusable{f.fill(f.empty.Copy(), v), &f.free}

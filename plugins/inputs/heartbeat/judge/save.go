@@ -42,11 +42,11 @@ func (j *Judge) changes() liveness.Changes {
 
 // DropUnsaved drops all unsaved changes. It is called when there is no file to save them to.
 func (j *Judge) DropUnsaved() {
-	for j.dropSome() {
+	for j.dropSomeUnsaved() {
 	}
 }
 
-func (j *Judge) dropSome() (more bool) {
+func (j *Judge) dropSomeUnsaved() (more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.DropUnsaved(batchSize)

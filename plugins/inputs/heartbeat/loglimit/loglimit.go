@@ -66,10 +66,10 @@ type message struct {
 // Allow is Limiter.Allow for a kind of message about a source. The source is an address, with or
 // without a port, or any other text.
 func (b *ByPlace) Allow(kind, from string, now time.Time) (more string, ok bool) {
-	return b.of(message{kind, placeOf(from)}, now).Allow(now)
+	return b.limiterFor(message{kind, placeOf(from)}, now).Allow(now)
 }
 
-func (b *ByPlace) of(m message, now time.Time) *Limiter {
+func (b *ByPlace) limiterFor(m message, now time.Time) *Limiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if limiter := b.all[m]; limiter != nil {

@@ -100,20 +100,20 @@ func (d *Directory) readFile(root *os.Root, name string, former Content) Content
 	if err == nil {
 		// The file is checked before it is opened: opening a device may affect it, and opening a pipe
 		// wakes a process that waits to write to it.
-		err = check(path, info)
+		err = checkRegular(path, info)
 	}
 	if err != nil {
-		return Content{Err: named(path, err)}
+		return Content{Err: withPath(path, err)}
 	}
 	if former.isOf(info) {
 		return former
 	}
 	file, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
-		return Content{Err: named(path, err)}
+		return Content{Err: withPath(path, err)}
 	}
 	defer file.Close()
-	return contentOf(path, file, d.Limit)
+	return readChecked(path, file, d.Limit)
 }
 
 // isOf reports whether the file described by info certainly still has this content. It is not
@@ -123,13 +123,13 @@ func (c *Content) isOf(info fs.FileInfo) bool {
 	if c.Err != nil || c.Info == nil || !os.SameFile(c.Info, info) {
 		return false
 	}
-	former, known := changed(c.Info)
-	now, _ := changed(info)
+	former, known := changeTime(c.Info)
+	now, _ := changeTime(info)
 	return known && now.Equal(former) && c.at.Sub(now) > settling
 }
 
-// named replaces the name in an error about a file in a directory with the path of the file.
-func named(path string, err error) error {
+// withPath replaces the name in an error about a file in a directory with the path of the file.
+func withPath(path string, err error) error {
 	if failed := new(fs.PathError); errors.As(err, &failed) {
 		return &fs.PathError{Op: "open", Path: path, Err: failed.Err}
 	}

@@ -75,7 +75,7 @@ type Reader struct {
 func (r *Reader) Read(ctx context.Context) (Content, error) {
 	load := r.load
 	if load == nil {
-		load = read
+		load = readContent
 	}
 	content, ok := r.attempt.run(ctx, func() Content { return load(r.Name, r.Limit) })
 	if !ok {

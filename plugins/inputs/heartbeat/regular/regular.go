@@ -19,7 +19,7 @@ func Open(name string) (*os.File, error) {
 		failed.Op = "open"
 	}
 	if err == nil {
-		err = check(name, info)
+		err = checkRegular(name, info)
 	}
 	if err != nil {
 		return nil, err
@@ -43,12 +43,12 @@ func openChecked(name string) (*os.File, error) {
 func statChecked(name string, file *os.File) (fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err == nil {
-		err = check(name, info)
+		err = checkRegular(name, info)
 	}
 	return info, err
 }
 
-func check(name string, info fs.FileInfo) error {
+func checkRegular(name string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
@@ -64,17 +64,17 @@ type Content struct {
 	at time.Time // when reading began
 }
 
-// read reads a file of at most limit bytes.
-func read(name string, limit int64) Content {
+// readContent reads a file of at most limit bytes.
+func readContent(name string, limit int64) Content {
 	file, err := Open(name)
 	if err != nil {
 		return Content{Err: err}
 	}
 	defer file.Close()
-	return contentOf(name, file, limit)
+	return readChecked(name, file, limit)
 }
 
-func contentOf(name string, file *os.File, limit int64) Content {
+func readChecked(name string, file *os.File, limit int64) Content {
 	now := time.Now()
 	info, err := statChecked(name, file)
 	if err != nil {

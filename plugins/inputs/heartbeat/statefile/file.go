@@ -116,7 +116,7 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		return newContents(), nil
 	case errors.As(err, &damaged):
 		c = newContents()
-		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.setAside())
+		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.moveAside())
 		return c, nil
 	case err != nil:
 		return nil, err
@@ -127,14 +127,14 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		f.keepCopy()
 	}
 	if !c.outdated && c.unreadable == 0 {
-		f.resume(int64(len(header)) + c.size)
+		f.reopen(int64(len(header)) + c.size)
 	}
 	return c, nil
 }
 
-// resume opens the existing journal, so that lines are appended after its last complete line. If
+// reopen opens the existing journal, so that lines are appended after its last complete line. If
 // that fails, the journal will be rewritten.
-func (f *File) resume(size int64) {
+func (f *File) reopen(size int64) {
 	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
 	if err != nil {
 		return
@@ -151,7 +151,7 @@ func (f *File) resume(size int64) {
 func (f *File) tryToCreate() error {
 	temp, err := f.createTemp()
 	switch {
-	case noSpace(err): // the saved state can still be read, and there may be space later
+	case isDiskFull(err): // the saved state can still be read, and there may be space later
 		return nil
 	case err != nil:
 		return err
@@ -159,8 +159,8 @@ func (f *File) tryToCreate() error {
 	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
 }
 
-// setAside moves the file aside and returns text that says where it is now.
-func (f *File) setAside() string {
+// moveAside moves the file aside and returns text that says where it is now.
+func (f *File) moveAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
 		return fmt.Sprintf("moving it aside failed: %v", err)
@@ -188,7 +188,7 @@ func (f *File) Append(c *liveness.Changes) error {
 // earlier write.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
-		f.extend(text)
+		f.writeNext(text)
 	}
 	if f.journal == nil {
 		return nil
@@ -218,7 +218,7 @@ func (f *File) awaitWrite() (spare []byte, err error) {
 	f.pendingWrite = nil
 	if f.size += int64(w.size); w.err != nil {
 		f.closeJournal()
-		return nil, f.failed(w.err)
+		return nil, f.saveError(w.err)
 	}
 	return w.text[:0], nil
 }
@@ -280,30 +280,30 @@ func (f *File) Displaced() bool {
 // returns a LockedError if the lock file was removed and another collector has the lock now.
 func (f *File) Begin() error {
 	if err := f.relock(); err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	next, err := f.createTemp()
 	if err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	f.next, f.nextSize = next, 0
-	f.extend([]byte(header))
-	return f.failedNext()
+	f.writeNext([]byte(header))
+	return f.nextError()
 }
 
 // Add adds changes to the new journal.
 func (f *File) Add(c *liveness.Changes) error {
 	if f.next == nil {
-		return f.failedNext()
+		return f.nextError()
 	}
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
-	f.extend(f.text)
-	return cmp.Or(f.failedNext(), leftOut)
+	f.writeNext(f.text)
+	return cmp.Or(f.nextError(), leftOut)
 }
 
-// extend writes text to the new journal. If that fails, it gives up the new journal.
-func (f *File) extend(text []byte) {
+// writeNext writes text to the new journal. If that fails, it gives up the new journal.
+func (f *File) writeNext(text []byte) {
 	n, err := f.next.Write(text)
 	f.nextSize += int64(n)
 	if err != nil {
@@ -312,11 +312,11 @@ func (f *File) extend(text []byte) {
 	}
 }
 
-func (f *File) failedNext() error {
+func (f *File) nextError() error {
 	if f.next != nil {
 		return nil
 	}
-	return f.failed(f.nextErr)
+	return f.saveError(f.nextErr)
 }
 
 // Abandon gives up the new journal and removes its file.
@@ -333,40 +333,40 @@ func (f *File) Abandon() {
 // synced, the new journal is in place, but a power failure may lose it.
 func (f *File) Replace() error {
 	if f.next == nil {
-		return f.failedNext()
+		return f.nextError()
 	}
 	err := cmp.Or(f.next.Sync(), f.next.Close()) // before the rename, so that the name never has incomplete contents
 	if err == nil {
-		err = f.exchange()
+		err = f.renameNext()
 	}
 	if err != nil {
 		f.Abandon()
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	f.next = nil
 	f.base = f.nextSize
-	f.resume(f.nextSize)
+	f.reopen(f.nextSize)
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	return nil
 }
 
-// exchange renames the new journal to the path of the old one. It closes the old one first, because
-// Windows requires that.
-func (f *File) exchange() error {
+// renameNext renames the new journal to the path of the old one. It closes the old one first,
+// because Windows requires that.
+func (f *File) renameNext() error {
 	sound := f.Sound()
 	if sound {
 		f.closeJournal()
 	}
 	err := os.Rename(f.next.Name(), f.path)
 	if err != nil && sound {
-		f.resume(f.size)
+		f.reopen(f.size)
 	}
 	return err
 }
 
-func (f *File) failed(err error) error {
+func (f *File) saveError(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
@@ -472,7 +472,7 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 	return c, err
 }
 
-// An contextReader reads until its context ends.
+// A contextReader is a reader that fails after its context has ended.
 type contextReader struct {
 	ctx context.Context
 	io.Reader

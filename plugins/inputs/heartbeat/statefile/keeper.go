@@ -226,15 +226,15 @@ func remedy(err error) string {
 	case errors.As(err, &locked):
 		return ". Is [[inputs.heartbeat]] configured twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
-		return ". Run: " + grant(userName(), existing(at.Path))
+		return ". Run: " + grantCommand(userName(), existingPath(at.Path))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
-		return ". Run: " + create(userName(), filepath.Dir(at.Path))
+		return ". Run: " + mkdirCommand(userName(), filepath.Dir(at.Path))
 	}
 	return ". Set 'state_file' to a writable file, or to \"none\""
 }
 
-// existing returns path if there is a file at path, and otherwise the directory of path.
-func existing(path string) string {
+// existingPath returns path if there is a file at path, and otherwise the directory of path.
+func existingPath(path string) string {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return filepath.Dir(path)
 	}
@@ -256,7 +256,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			k.contained("saving the state", k.finish)
+			k.contained("saving the state", k.saveLast)
 			return
 		case <-timer.C:
 			k.contained("saving the state", func() { k.step(ctx, time.Now()) })
@@ -308,7 +308,7 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 		took := time.Since(now)
 		k.nextRewrite = time.Now().Add(max(rewritePause, rewriteShare*took))
 	}
-	k.note(err)
+	k.noteResult(err)
 }
 
 // checkPath checks that the file is still at its path, where the next collector will look for it.
@@ -325,8 +325,8 @@ func (k *Keeper) checkPath(now time.Time) {
 	}
 }
 
-// note records the result of a save, and logs an error.
-func (k *Keeper) note(err error) {
+// noteResult records the result of a save, and logs an error.
+func (k *Keeper) noteResult(err error) {
 	now := time.Now()
 	if err != nil {
 		if more, ok := k.failed.Allow(now); ok {
@@ -394,9 +394,9 @@ func (k *Keeper) rewrite(ctx context.Context) error {
 	return errors.Join(failed, k.file.Replace())
 }
 
-// finish saves the last records of all peers when the collector stops, because they are more exact
-// than the saved records.
-func (k *Keeper) finish() {
+// saveLast saves the last records of all peers when the collector stops, because they are more
+// exact than the saved records.
+func (k *Keeper) saveLast() {
 	if k.file == nil {
 		return
 	}
@@ -406,13 +406,13 @@ func (k *Keeper) finish() {
 		err = k.rewrite(context.Background())
 	}
 	var spare sync.Pool // of *encodedPeers
-	for last := range inOrder(k.last(&spare)) {
+	for last := range inOrder(k.lastJobs(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)
 	}
 	now := time.Now()
 	err = errors.Join(err, k.file.Append(&liveness.Changes{At: now, Listened: k.peers.Listened(now) - k.epoch, End: true}))
-	k.note(err)
+	k.noteResult(err)
 }
 
 // encodedPeers are some peers and their encoded lines.
@@ -422,9 +422,9 @@ type encodedPeers struct {
 	leftOut error // about peers that were left out
 }
 
-// last returns jobs that encode the records saved by finish. Each job encodes some peers. spare
-// provides buffers that jobs can reuse.
-func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
+// lastJobs returns jobs that encode the records saved by saveLast. Each job encodes some peers.
+// spare provides buffers that jobs can reuse.
+func (k *Keeper) lastJobs(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
 	return func(yield func(func() *encodedPeers) bool) {
 		for next := k.peers.Count(); next > 0; {
 			some, ok := spare.Get().(*encodedPeers)

@@ -135,7 +135,7 @@ func decodeStrictly(object []byte, value any) error {
 		return err
 	}
 	if rest := object[decoder.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("there is text after its object")
+		return errors.New("there is text after the JSON object")
 	}
 	return nil
 }

@@ -20,9 +20,9 @@ func defaultDir(func(string) string) string { return "/var/lib/telegraf" }
 // makeDefaultDir does nothing, because Telegraf's packages create the directory.
 func makeDefaultDir(string) {}
 
-// grant and create return commands with which an operator can let user write to path.
-func grant(user, path string) string  { return "chown " + user + " " + path }
-func create(user, path string) string { return "install -d -o " + user + " " + path }
+// grantCommand and mkdirCommand return commands with which an operator can let user write to path.
+func grantCommand(user, path string) string { return "chown " + user + " " + path }
+func mkdirCommand(user, path string) string { return "install -d -o " + user + " " + path }
 
 // tryLock locks file without waiting. Another descriptor cannot be locked then, even in this
 // process.
@@ -37,8 +37,8 @@ func unlock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_UN)
 }
 
-// noSpace reports whether err means that the disk or quota is full.
-func noSpace(err error) bool {
+// isDiskFull reports whether err means that the disk or quota is full.
+func isDiskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 

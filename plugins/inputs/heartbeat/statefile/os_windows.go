@@ -25,11 +25,11 @@ func makeDefaultDir(path string) {
 	}
 }
 
-// grant and create return commands with which an operator can let user write to path.
-func grant(user, path string) string {
+// grantCommand and mkdirCommand return commands with which an operator can let user write to path.
+func grantCommand(user, path string) string {
 	return fmt.Sprintf(`icacls "%s" /grant "%s:(OI)(CI)M"`, path, user)
 }
-func create(_, path string) string { return fmt.Sprintf(`mkdir "%s"`, path) }
+func mkdirCommand(_, path string) string { return fmt.Sprintf(`mkdir "%s"`, path) }
 
 // lockedByte returns the position of the byte that is locked. It is far beyond the end of the file:
 // on Windows, other processes cannot read locked bytes, but they must be able to read which process
@@ -51,8 +51,8 @@ func unlock(file *os.File) error {
 	return windows.UnlockFileEx(windows.Handle(file.Fd()), 0, 1, 0, lockedByte())
 }
 
-// noSpace reports whether err means that the disk is full.
-func noSpace(err error) bool {
+// isDiskFull reports whether err means that the disk is full.
+func isDiskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL)
 }
 

@@ -33,15 +33,15 @@ type visitor interface { //nolint:interfacebloat // one method for each kind of 
 	list(name string, n int) bool
 	item(i int) bool
 	endItem()
-	// rare writes a list of n objects that few peers have.
-	rare(name string, n int, all any)
+	// rareList writes a list of n objects that few peers have.
+	rareList(name string, n int, all any)
 	// refuse notes that a number does not fit its type.
 	refuse()
 }
 
 func (l *line) visit(v visitor) {
-	integer(v, `"life":`, &l.Life)
-	integer(v, `"listened_ns":`, &l.Listened)
+	visitInteger(v, `"life":`, &l.Life)
+	visitInteger(v, `"listened_ns":`, &l.Listened)
 	v.instant(`"at":`, &l.At)
 	v.flag(`"end":`, &l.End)
 	if v.object(`"gone":`, l.Gone != nil) {
@@ -69,12 +69,12 @@ func (p *savedPeer) visit(v visitor) {
 	p.visitState(v)
 	p.visitSilence(v)
 	p.visitPromise(v)
-	integer(v, `"phase_ns":`, &p.Phase)
-	integer(v, `"learnt_ns":`, &p.Learnt)
-	integer(v, `"lateness_ns":`, &p.Lateness)
-	integer(v, `"taught":`, &p.Taught)
-	v.rare(`"jobs":`, len(p.Jobs), p.Jobs)
-	v.rare(`"jobs_ended":`, len(p.JobsEnded), p.JobsEnded)
+	visitInteger(v, `"phase_ns":`, &p.Phase)
+	visitInteger(v, `"learnt_ns":`, &p.Learnt)
+	visitInteger(v, `"lateness_ns":`, &p.Lateness)
+	visitInteger(v, `"taught":`, &p.Taught)
+	v.rareList(`"jobs":`, len(p.Jobs), p.Jobs)
+	v.rareList(`"jobs_ended":`, len(p.JobsEnded), p.JobsEnded)
 	p.visitProcesses(v)
 	p.visitTotals(v)
 }
@@ -82,19 +82,19 @@ func (p *savedPeer) visit(v visitor) {
 func visitID(v visitor, id *liveness.ID) {
 	v.text(`"Source":`, &id.Source)
 	v.text(`"Service":`, &id.Service)
-	integer(v, `"PID":`, &id.PID)
+	visitInteger(v, `"PID":`, &id.PID)
 }
 
 func (p *savedPeer) visitState(v visitor) {
-	integer(v, `"state":`, &p.State)
-	integer(v, `"reason":`, &p.Reason)
+	visitInteger(v, `"state":`, &p.State)
+	visitInteger(v, `"reason":`, &p.Reason)
 	v.instant(`"since":`, &p.Since)
-	integer(v, `"health":`, &p.Health)
+	visitInteger(v, `"health":`, &p.Health)
 	if v.object(`"trail":`, true) {
 		v.numbers(`"Counts":`, p.Events.Counts[:])
 		v.end()
 	}
-	integer(v, `"evidence":`, &p.Evidence)
+	visitInteger(v, `"evidence":`, &p.Evidence)
 	v.flag(`"expected":`, &p.Expected)
 	v.flag(`"watched":`, &p.Watched)
 	v.flag(`"long":`, &p.Long)
@@ -103,23 +103,23 @@ func (p *savedPeer) visitState(v visitor) {
 }
 
 func (p *savedPeer) visitSilence(v visitor) {
-	integer(v, `"interval_ns":`, &p.Interval)
-	integer(v, `"margin_ns":`, &p.Margin)
+	visitInteger(v, `"interval_ns":`, &p.Interval)
+	visitInteger(v, `"margin_ns":`, &p.Margin)
 	v.instant(`"heard":`, &p.Heard)
-	integer(v, `"used_ns":`, &p.Used)
-	integer(v, `"dead_ns":`, &p.Dead)
+	visitInteger(v, `"used_ns":`, &p.Used)
+	visitInteger(v, `"dead_ns":`, &p.Dead)
 	v.flag(`"extended":`, &p.Extended)
 	v.flag(`"fresh":`, &p.Fresh)
-	integer(v, `"bonus_ns":`, &p.Bonus)
+	visitInteger(v, `"bonus_ns":`, &p.Bonus)
 	v.instant(`"due":`, &p.Due)
-	integer(v, `"patience_ns":`, &p.Patience)
-	integer(v, `"held_ns":`, &p.Held)
-	integer(v, `"held_partly_ns":`, &p.HeldPartly)
-	integer(v, `"spared_ns":`, &p.Spared)
+	visitInteger(v, `"patience_ns":`, &p.Patience)
+	visitInteger(v, `"held_ns":`, &p.Held)
+	visitInteger(v, `"held_partly_ns":`, &p.HeldPartly)
+	visitInteger(v, `"spared_ns":`, &p.Spared)
 }
 
 func (p *savedPeer) visitPromise(v visitor) {
-	integer(v, `"window_ns":`, &p.Window)
+	visitInteger(v, `"window_ns":`, &p.Window)
 	v.instant(`"promise":`, &p.Promise)
 	v.text(`"window_by":`, &p.WindowBy)
 	v.flag(`"foreign":`, &p.Foreign)
@@ -132,48 +132,48 @@ func (p *savedPeer) visitPromise(v visitor) {
 func (p *savedPeer) visitProcesses(v visitor) {
 	if v.object(`"process":`, true) {
 		v.text(`"Boot":`, &p.Process.Boot)
-		integer(v, `"PID":`, &p.Process.PID)
-		integer(v, `"Start":`, &p.Process.Start)
+		visitInteger(v, `"PID":`, &p.Process.PID)
+		visitInteger(v, `"Start":`, &p.Process.Start)
 		v.end()
 	}
-	v.rare(`"others":`, len(p.Others), p.Others)
-	v.rare(`"replaced":`, len(p.Replaced), p.Replaced)
+	v.rareList(`"others":`, len(p.Others), p.Others)
+	v.rareList(`"replaced":`, len(p.Replaced), p.Replaced)
 	visitAll(v, `"runs":`, &p.Runs, func(v visitor, r *liveness.Run) {
 		v.text(`"Name":`, &r.Name)
-		integer(v, `"High":`, &r.High)
+		visitInteger(v, `"High":`, &r.High)
 	})
 	visitAll(v, `"signed":`, &p.Signed, func(v visitor, r *liveness.SignedRun) {
 		v.text(`"Name":`, &r.Name)
-		integer(v, `"High":`, &r.High)
-		integer(v, `"SentMS":`, &r.SentMS)
-		integer(v, `"HeardMS":`, &r.HeardMS)
+		visitInteger(v, `"High":`, &r.High)
+		visitInteger(v, `"SentMS":`, &r.SentMS)
+		visitInteger(v, `"HeardMS":`, &r.HeardMS)
 	})
-	integer(v, `"sent_ms":`, &p.SentMS)
-	integer(v, `"owner":`, &p.Owner)
-	integer(v, `"lag_ms":`, &p.Lag)
-	integer(v, `"carried_ms":`, &p.Carried)
+	visitInteger(v, `"sent_ms":`, &p.SentMS)
+	visitInteger(v, `"owner":`, &p.Owner)
+	visitInteger(v, `"lag_ms":`, &p.Lag)
+	visitInteger(v, `"carried_ms":`, &p.Carried)
 	v.text(`"speaker":`, &p.Speaker)
 	visitAll(v, `"speakers":`, &p.Speakers, func(v visitor, s *liveness.Speaker) {
 		v.text(`"Life":`, &s.Life)
-		integer(v, `"SinceNS":`, &s.SinceNS)
+		visitInteger(v, `"SinceNS":`, &s.SinceNS)
 	})
 }
 
 func (p *savedPeer) visitTotals(v visitor) {
-	integer(v, `"exit_code":`, &p.ExitCode)
+	visitInteger(v, `"exit_code":`, &p.ExitCode)
 	v.flag(`"has_exit_code":`, &p.HasExitCode)
-	integer(v, `"dead_for_ns":`, &p.DeadFor)
-	v.rare(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
+	visitInteger(v, `"dead_for_ns":`, &p.DeadFor)
+	v.rareList(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
 	if v.object(`"counters":`, true) {
-		integer(v, `"Beats":`, &p.Beats)
-		integer(v, `"Lost":`, &p.Lost)
-		integer(v, `"Late":`, &p.Late)
-		integer(v, `"Duplicates":`, &p.Duplicates)
-		integer(v, `"Limited":`, &p.Limited)
-		integer(v, `"Restarts":`, &p.Restarts)
-		integer(v, `"Deaths":`, &p.Deaths)
-		integer(v, `"Mistakes":`, &p.Mistakes)
-		integer(v, `"Conflicts":`, &p.Conflicts)
+		visitInteger(v, `"Beats":`, &p.Beats)
+		visitInteger(v, `"Lost":`, &p.Lost)
+		visitInteger(v, `"Late":`, &p.Late)
+		visitInteger(v, `"Duplicates":`, &p.Duplicates)
+		visitInteger(v, `"Limited":`, &p.Limited)
+		visitInteger(v, `"Restarts":`, &p.Restarts)
+		visitInteger(v, `"Deaths":`, &p.Deaths)
+		visitInteger(v, `"Mistakes":`, &p.Mistakes)
+		visitInteger(v, `"Conflicts":`, &p.Conflicts)
 		v.end()
 	}
 }
@@ -187,8 +187,8 @@ func inUTC(all []time.Time) (utc []time.Time) {
 	return utc
 }
 
-// integer visits a number of any integer type.
-func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
+// visitInteger visits a number of any integer type.
+func visitInteger[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
 	n := v.number(name, int64(*x))
 	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
 		v.refuse()
@@ -342,7 +342,7 @@ func (w *plainWriter) item(i int) bool {
 
 func (w *plainWriter) endItem() { w.out = append(w.out, '}') }
 
-func (w *plainWriter) rare(name string, n int, all any) {
+func (w *plainWriter) rareList(name string, n int, all any) {
 	if n > 0 {
 		w.key(name)
 		text, _ := json.Marshal(all) //nolint:errcheck,errchkjson // CheckRecord rejects everything that could fail
@@ -366,14 +366,14 @@ func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	*p = savedPeer{}
 	l.spare = p
 	r := &plainReader{rest: object, first: true}
-	r.read('{')
+	r.expect('{')
 	l.visit(r)
 	r.end()
 	return l, !r.notPlain && len(r.rest) == 0
 }
 
-// next reports whether the named member is the next one. If it is, next skips the name.
-func (r *plainReader) next(name string) bool {
+// nextIs reports whether the named member is the next one. If it is, nextIs skips the name.
+func (r *plainReader) nextIs(name string) bool {
 	text := r.rest
 	if !r.first {
 		if len(text) == 0 || text[0] != ',' {
@@ -389,8 +389,8 @@ func (r *plainReader) next(name string) bool {
 	return true
 }
 
-// read skips the given character.
-func (r *plainReader) read(c byte) {
+// expect skips the given character.
+func (r *plainReader) expect(c byte) {
 	if len(r.rest) == 0 || r.rest[0] != c {
 		r.refuse()
 		return
@@ -402,7 +402,7 @@ func (r *plainReader) read(c byte) {
 func (r *plainReader) refuse() { r.notPlain, r.rest = true, nil }
 
 func (r *plainReader) number(name string, n int64) int64 {
-	if r.next(name) {
+	if r.nextIs(name) {
 		return r.integer()
 	}
 	return n
@@ -431,7 +431,7 @@ func (r *plainReader) integer() int64 {
 }
 
 func (r *plainReader) text(name string, s *string) {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return
 	}
 	if text := r.quoted(); string(text) != r.latest {
@@ -442,7 +442,7 @@ func (r *plainReader) text(name string, s *string) {
 
 // quoted reads a string in quotes that has no escapes.
 func (r *plainReader) quoted() []byte {
-	r.read('"')
+	r.expect('"')
 	ascii := true
 	for i, c := range r.rest {
 		switch {
@@ -461,34 +461,34 @@ func (r *plainReader) quoted() []byte {
 }
 
 func (r *plainReader) flag(name string, is *bool) {
-	if r.next(name) {
+	if r.nextIs(name) {
 		for _, c := range []byte("true") {
-			r.read(c)
+			r.expect(c)
 		}
 		*is = true
 	}
 }
 
 func (r *plainReader) instant(name string, at *time.Time) {
-	if r.next(name) && at.UnmarshalText(r.quoted()) != nil {
+	if r.nextIs(name) && at.UnmarshalText(r.quoted()) != nil {
 		r.refuse()
 	}
 }
 
 func (r *plainReader) address(name string, addr *netip.Addr) {
-	if r.next(name) && addr.UnmarshalText(r.quoted()) != nil {
+	if r.nextIs(name) && addr.UnmarshalText(r.quoted()) != nil {
 		r.refuse()
 	}
 }
 
 func (r *plainReader) numbers(name string, all []uint32) {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return
 	}
-	r.read('[')
+	r.expect('[')
 	for i := range all {
 		if i > 0 {
-			r.read(',')
+			r.expect(',')
 		}
 		if len(r.rest) == 0 {
 			return
@@ -498,49 +498,49 @@ func (r *plainReader) numbers(name string, all []uint32) {
 			r.refuse()
 		}
 	}
-	r.read(']')
+	r.expect(']')
 }
 
 func (r *plainReader) object(name string, _ bool) bool {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return false
 	}
-	r.read('{')
+	r.expect('{')
 	r.first = true
 	return true
 }
 
 func (r *plainReader) end() {
-	r.read('}')
+	r.expect('}')
 	r.first = false
 }
 
 func (r *plainReader) list(name string, _ int) bool {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return false
 	}
-	r.read('[')
+	r.expect('[')
 	return true
 }
 
 func (r *plainReader) item(i int) bool {
 	if i > 0 { // an empty one is not written
 		if len(r.rest) == 0 || r.rest[0] == ']' {
-			r.read(']')
+			r.expect(']')
 			r.first = false
 			return false
 		}
-		r.read(',')
+		r.expect(',')
 	}
-	r.read('{')
+	r.expect('{')
 	r.first = true
 	return true
 }
 
 func (r *plainReader) endItem() { r.end() }
 
-func (r *plainReader) rare(name string, _ int, _ any) {
-	if r.next(name) {
+func (r *plainReader) rareList(name string, _ int, _ any) {
+	if r.nextIs(name) {
 		r.refuse()
 	}
 }

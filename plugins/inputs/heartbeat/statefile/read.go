@@ -86,7 +86,7 @@ func readContents(r io.Reader) (*contents, error) {
 	case err == nil && kind != version:
 		return nil, fmt.Errorf("another version of the plugin wrote it: its format is %d, not %d", kind, version)
 	}
-	return readHeadless(lines)
+	return readWithoutHeader(lines)
 }
 
 // versionOf returns the version of a state file whose first line is first.
@@ -109,8 +109,8 @@ func versionOf(first []byte) (int, error) {
 
 func headerText(version int) []byte { return fmt.Appendf(nil, "%s %d", format, version) }
 
-// readHeadless reads a state file whose first line is damaged.
-func readHeadless(lines *lineReader) (*contents, error) {
+// readWithoutHeader reads a state file whose first line is damaged.
+func readWithoutHeader(lines *lineReader) (*contents, error) {
 	c := newContents()
 	c.noteUnreadable(1, errForeign)
 	c, err := readLines(c, lines)
@@ -130,7 +130,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 			number++
 			l := &b.lines[i]
 			if c.size += int64(len(l.text)); l.err == nil {
-				l.err = c.take(l)
+				l.err = c.addLine(l)
 			}
 			if l.err != nil {
 				c.noteUnreadable(number, l.err)
@@ -204,8 +204,8 @@ func parseBlock(lines [][]byte, err error) block {
 	return b
 }
 
-// take adds a parsed line to the contents.
-func (c *contents) take(l *parsedLine) error {
+// addLine adds a parsed line to the contents.
+func (c *contents) addLine(l *parsedLine) error {
 	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
@@ -213,18 +213,18 @@ func (c *contents) take(l *parsedLine) error {
 		c.last, c.ended = l.At, l.End
 	}
 	c.begun = l.saved != nil || l.Gone != nil
-	c.listen(&l.line)
+	c.noteListened(&l.line)
 	switch {
 	case l.saved != nil:
-		c.put(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
+		c.setEntry(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
 	case l.Gone != nil:
-		c.drop(*l.Gone)
+		c.removeEntry(*l.Gone)
 	}
 	return nil
 }
 
-// listen notes that the collector of a line has listened at least as long as the line says.
-func (c *contents) listen(l *line) {
+// noteListened notes that the collector of a line has listened at least as long as the line says.
+func (c *contents) noteListened(l *line) {
 	now := &c.lives[len(c.lives)-1]
 	if l.Life != now.number {
 		c.lives = append(c.lives, life{number: l.Life})
@@ -233,8 +233,8 @@ func (c *contents) listen(l *line) {
 	now.listened = max(now.listened, l.Listened)
 }
 
-// put sets the entry of a peer. A later line replaces an earlier one.
-func (c *contents) put(id liveness.ID, e entry) {
+// setEntry sets the entry of a peer. A later line replaces an earlier one.
+func (c *contents) setEntry(id liveness.ID, e entry) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = e
 		return
@@ -243,8 +243,8 @@ func (c *contents) put(id liveness.ID, e entry) {
 	c.entries = append(c.entries, e)
 }
 
-// drop removes the entry of a peer.
-func (c *contents) drop(id liveness.ID) {
+// removeEntry removes the entry of a peer.
+func (c *contents) removeEntry(id liveness.ID) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = entry{}
 	}
@@ -330,7 +330,7 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 // restoredPeers are the records of some peers, in a buffer that is reused.
 type restoredPeers struct{ records []liveness.Record }
 
-// read sets r to the records of entries, corrected for the time that passed until the end of the
+// expect sets r to the records of entries, corrected for the time that passed until the end of the
 // file.
 func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]

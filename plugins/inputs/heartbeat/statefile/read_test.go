@@ -17,7 +17,7 @@ import (
 
 // goldens are a file of each version, and several of version 2: as written now, with the zeros
 // that were written before, and without the keys that were added since. Every build must read the
-// last two versions and write the last one in the same way. If that fails, a new version of the
+// lastJobs two versions and write the last one in the same way. If that fails, a new version of the
 // format is needed, not a new golden file.
 var goldens = []string{
 	"testdata/version1.state", "testdata/version2.state", "testdata/version2_without_events.state", "testdata/version2_numbered.state",
@@ -258,7 +258,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 		return `{"id":{"Source":"a","PID":1},` + instants + "," + keys + `}`
 	}
 	for _, c := range []struct{ want, peer string }{
-		{"there is text after its object", goodPeer + goodPeer},
+		{"there is text after the JSON object", goodPeer + goodPeer},
 		{"json: unknown field \"color\"", strings.Replace(goodPeer, "state", "color", 1)},
 		{`unknown field "Color"`, strings.Replace(goodPeer, "Source", "Color", 1)},
 		{"it is not UTF-8", strings.Replace(goodPeer, "nginx", "ngin\xff", 1)},

@@ -127,8 +127,8 @@ func CheckRecord(r *liveness.Record) error {
 		return fmt.Errorf("sent_ms is out of range: %d", r.SentMS)
 	case r.Carried < 0 || r.Carried > maxSentMS || r.Lag < -maxSentMS || r.Lag > maxSentMS:
 		return fmt.Errorf("carried_ms or lag_ms is out of range: %d, %d", r.Carried, r.Lag)
-	case mostCounted(&r.Counters) > 1<<62:
-		return fmt.Errorf("a counter is out of range: %d", mostCounted(&r.Counters))
+	case maxCounter(&r.Counters) > 1<<62:
+		return fmt.Errorf("a counter is out of range: %d", maxCounter(&r.Counters))
 	}
 	for _, run := range r.Runs {
 		if run.High < 0 {
@@ -186,7 +186,7 @@ func checkOthers(r *liveness.Record) error {
 	return nil
 }
 
-func mostCounted(c *liveness.Counters) uint64 {
+func maxCounter(c *liveness.Counters) uint64 {
 	return max(c.Beats, c.Lost, c.Late, c.Duplicates, c.Limited, c.Restarts, c.Deaths, c.Mistakes, c.Conflicts)
 }
 
@@ -225,11 +225,11 @@ func checkInstants(r *liveness.Record) error {
 			return err
 		}
 	}
-	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkIfAny("promise", r.Promise), checkIfAny("due", r.Due))
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkOptionalInstant("promise", r.Promise), checkOptionalInstant("due", r.Due))
 }
 
 // checkIfAny is like checkInstant, but allows the zero time.
-func checkIfAny(name string, at time.Time) error {
+func checkOptionalInstant(name string, at time.Time) error {
 	if at.IsZero() {
 		return nil
 	}

@@ -17,9 +17,9 @@ import (
 // sealPrefix is the beginning of the last line. No other line begins with it.
 const sealPrefix = `{"peers":`
 
-// seal returns the last line of a file with the given number of peers and the given checksum. It is
-// compared as text, because a parser would not notice some damage.
-func seal(peers int, sum uint32) string {
+// lastLine returns the last line of a file with the given number of peers and the given checksum.
+// It is compared as text, because a parser would not notice some damage.
+func lastLine(peers int, sum uint32) string {
 	return fmt.Sprintf(sealPrefix+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }
 
@@ -49,20 +49,20 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 		case line == nil:
 			return nil, errors.New("it is truncated: its last line is missing")
 		case bytes.HasPrefix(line, []byte(sealPrefix)):
-			return c, lines.checkSeal(line, seal(count, sum))
+			return c, lines.checkSeal(line, lastLine(count, sum))
 		}
 		sum = crc32.Update(sum, castagnoli, line)
-		c.takeVersion1(line, lines.count)
+		c.addVersion1(line, lines.count)
 	}
 }
 
-func (c *contents) takeVersion1(text []byte, number int) {
+func (c *contents) addVersion1(text []byte, number int) {
 	var peer savedPeer
 	err := decodeStrictly(text, &peer)
 	if err == nil {
 		var w lineWriter
 		if err = w.addPeer(line{}, (*liveness.Record)(&peer)); err == nil {
-			c.put(peer.ID, entry{text: w.out})
+			c.setEntry(peer.ID, entry{text: w.out})
 			return
 		}
 	}

@@ -33,7 +33,7 @@ const (
 )
 
 // errTaken means that a key is both in 'keys_dir' and in 'keys'.
-var errTaken = errors.New("'keys' has it too: remove it from 'keys', or remove the file")
+var errTaken = errors.New("it is also in 'keys': remove it from 'keys', or remove the file")
 
 var errEmptied = errors.New("the directory is empty or not mounted: to revoke its keys, reload Telegraf")
 
@@ -93,14 +93,14 @@ func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	return listing, err
 }
 
-// find returns the secrets in the files, by key id.
-func (d *directory) find(contents map[string]regular.Content) map[string]readResult {
+// secretsByID returns the secrets in the files, by key id.
+func (d *directory) secretsByID(contents map[string]regular.Content) map[string]readResult {
 	names := make(map[string]string, len(contents)) // by id
 	found := make(map[string]readResult, len(contents))
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
+			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot are ignored: remove one of the files", twin, name)}
 			continue
 		}
 		names[id] = name
@@ -128,14 +128,14 @@ func (d *directory) source(id string) *source {
 	return d.known[id]
 }
 
-// open reads the directory for the first time, and returns the secrets by key id.
-func (d *directory) open() (secrets map[string][][]byte, err error) {
+// readFirst reads the directory for the first time, and returns the secrets by key id.
+func (d *directory) readFirst() (secrets map[string][][]byte, err error) {
 	listing, err := d.read(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	d.info = listing.Info
-	found := d.find(listing.Files)
+	found := d.secretsByID(listing.Files)
 	secrets = make(map[string][][]byte, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		f, source := found[id], d.source(id)
@@ -149,21 +149,21 @@ func (d *directory) open() (secrets map[string][][]byte, err error) {
 		source.logged = f.err.Error()
 		d.wrong = append(d.wrong, fmt.Errorf("key %q of 'keys_dir': %w", id, f.err))
 	}
-	d.about = "Keys in 'keys_dir': " + counted(secrets) + skipped(listing.Skipped)
+	d.about = "Keys in 'keys_dir': " + describeCount(secrets) + describeSkipped(listing.Skipped)
 	return secrets, nil
 }
 
-// counted returns text with the number of keys, and the first id as an example.
-func counted(secrets map[string][][]byte) string {
+// describeCount returns text with the number of keys, and the first id as an example.
+func describeCount(secrets map[string][][]byte) string {
 	if len(secrets) == 0 {
 		return "none"
 	}
 	return fmt.Sprintf("%d, the first is %q", len(secrets), slices.Min(slices.Collect(maps.Keys(secrets))))
 }
 
-// skipped returns text with the names of some skipped files, because a host may have a name that is
-// skipped. It omits hidden files, because no host name begins with a dot.
-func skipped(names []string) string {
+// describeSkipped returns text with the names of some skipped files, because a host may have a name
+// that is skipped. It omits hidden files, because no host name begins with a dot.
+func describeSkipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
 	switch more := len(names) - maxNamed; {
 	case len(names) == 0:
@@ -179,7 +179,7 @@ func skipped(names []string) string {
 // many keys it has. taken are the ids of the keys in 'keys'.
 func DirectoryProblems(path string, taken []string, log Logger) []error {
 	d := newDirectory(path, taken)
-	if _, err := d.open(); err != nil {
+	if _, err := d.readFirst(); err != nil {
 		return []error{err}
 	}
 	log.Infof("%s", d.about)
@@ -191,7 +191,7 @@ func DirectoryProblems(path string, taken []string, log Logger) []error {
 // is meant.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
-	secrets, err := d.open()
+	secrets, err := d.readFirst()
 	if err != nil {
 		return err
 	}
@@ -249,13 +249,13 @@ func (k *Keys) readDirectory(ctx context.Context) {
 		d.logged = ""
 	}
 	d.info = listing.Info
-	k.applyAll(d.find(listing.Files))
+	k.applyAll(d.secretsByID(listing.Files))
 }
 
 // checkMounted returns an error if the directory was probably unmounted, so that the previous keys
 // stay in use.
 func (k *Keys) checkMounted(listing *regular.Listing) error {
-	holds := func(id string) bool { return !k.dir.taken[id] && len(k.of(id)) > 0 }
+	holds := func(id string) bool { return !k.dir.taken[id] && len(k.secretsFor(id)) > 0 }
 	switch {
 	case !slices.ContainsFunc(slices.Collect(maps.Keys(k.dir.known)), holds):
 		return nil

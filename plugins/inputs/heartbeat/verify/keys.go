@@ -157,9 +157,9 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	return secrets, nil
 }
 
-// open verifies the signature of a payload. It returns the JSON object of the payload and the id of
-// the key that signed it, or "" if the payload is not signed.
-func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
+// readFirst verifies the signature of a payload. It returns the JSON object of the payload and the
+// id of the key that signed it, or "" if the payload is not signed.
+func (k *Keys) verifySignature(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
 		return nil, "", wire.AsRefusal(err)
@@ -168,7 +168,7 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 		return payload, "", nil
 	}
 	id := KeyName(string(signed.KeyID))
-	secrets := k.of(id)
+	secrets := k.secretsFor(id)
 	if len(secrets) == 0 {
 		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is not in '%s'", id, k.option())}
 	}
@@ -186,7 +186,7 @@ func (k *Keys) option() string {
 	return "keys"
 }
 
-func (k *Keys) of(id string) [][]byte {
+func (k *Keys) secretsFor(id string) [][]byte {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.secrets[id]
@@ -266,7 +266,7 @@ func (k *Keys) logProblem(s *source, err error) {
 	text := err.Error()
 	switch {
 	case text == s.logged:
-	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
+	case len(k.secretsFor(s.id)) == 0, errors.Is(err, errTaken):
 		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
 	default:
 		k.log.Warnf("Kept the previous secret of key %q of '%s': %v", s.id, s.option, err)

@@ -30,7 +30,7 @@ type Recipient struct {
 }
 
 // NewRecipient returns the Recipient of a collector with the given id and names, both in the form
-// of wire.Host. If required is set, signed beats must name the collector.
+// secretsFor wire.Host. If required is set, signed beats must name the collector.
 func NewRecipient(id string, names []string, required bool, log Logger) *Recipient {
 	return &Recipient{id: id, names: names, required: required, log: log}
 }
@@ -41,9 +41,9 @@ func (r *Recipient) ID() string { return r.id }
 // Unnamed returns how many accepted signed beats did not name their collector.
 func (r *Recipient) Unnamed() int64 { return r.unnamed.Load() }
 
-// refuses returns why a signed beat with the recipient to is not for this collector, or "" if it
-// is. A datagram must have one of the names, because senders of datagrams cannot learn the id.
-func (r *Recipient) refuses(to string, datagram bool) string {
+// refusalText returns why a signed beat with the recipient to is not for this collector, or "" if
+// it is. A datagram must have one of the names, because senders of datagrams cannot learn the id.
+func (r *Recipient) refusalText(to string, datagram bool) string {
 	switch {
 	case to == "" && r.required:
 		return "to: missing, a signed beat must name its collector ('require_recipient')"
@@ -67,7 +67,7 @@ func (r *Recipient) Note(to, host, from string) {
 	r.warned.Do(func() {
 		r.log.Warnf("A signed beat of %q from %s does not name its collector, "+
 			"so it could be replayed to other collectors with the same keys. "+
-			"Upgrade the sender. The field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
+			"Upgrade the sender. The field unnamed_total counts such beats. Set 'require_recipient' to refuse them", host, from)
 	})
 }
 

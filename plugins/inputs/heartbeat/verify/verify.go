@@ -50,7 +50,7 @@ type Speaker struct {
 // Read decodes a payload into said. It returns the id of the key that signed the payload, or "" if
 // it is not signed. If the beat must not be trusted, it returns a refusal.
 func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *Speaker) (signer string, refusal *wire.Refusal) {
-	object, signer, refusal := r.Keys.open(payload)
+	object, signer, refusal := r.Keys.verifySignature(payload)
 	if refusal != nil {
 		return "", refusal
 	}
@@ -60,7 +60,7 @@ func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *S
 	if refusal := r.checkSigned(&said.Beat, signer, from); refusal != nil {
 		return "", refusal
 	}
-	return signer, r.checkSpeaker(&said.Beat, signer, from)
+	return signer, r.checkSource(&said.Beat, signer, from)
 }
 
 // Check returns a refusal if an unsigned beat must not be trusted, or nil.
@@ -68,22 +68,22 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	if refusal := r.checkSigned(b, "", from); refusal != nil {
 		return refusal
 	}
-	return r.checkSpeaker(b, "", from)
+	return r.checkSource(b, "", from)
 }
 
-// checkSpeaker returns a refusal if b does not match its source, or nil.
-func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
+// checkSource returns a refusal if b does not match its source, or nil.
+func (r *Rules) checkSource(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
-		return refuse(ReasonHost, "host: missing, but 'host_from' requires it")
+		return newRefusal(ReasonHost, "host: missing, but 'host_from' requires it")
 	case r.Host && signer != b.Host && !certifies(from.Certificate, b.Host):
-		return refuse(ReasonHost, "host: %q is not the host of the certificate or signature ('host_from')", b.Host)
+		return newRefusal(ReasonHost, "host: %q is not the host of the certificate or signature ('host_from')", b.Host)
 	case r.IP && b.IP.IsValid() && b.IP != from.Remote:
-		return refuse(ReasonIP, "ip: a beat for %s came from %s ('ip_from')", b.IP, from.place())
+		return newRefusal(ReasonIP, "ip: a beat for %s came from %s ('ip_from')", b.IP, from.place())
 	case r.IP && b.HostAddr().IsValid() && b.HostAddr() != from.Remote:
-		return refuse(ReasonIP, "host: a beat for the address %s came from %s ('ip_from')", b.Host, from.place())
+		return newRefusal(ReasonIP, "host: a beat for the address %s came from %s ('ip_from')", b.Host, from.place())
 	case from.PID != 0 && b.PID != 0 && !b.Watched && !hasPID(from.PID, b.PID):
-		return refuse(ReasonPID, "pid: %d is not the pid of the sending process, %d", b.PID, from.PID)
+		return newRefusal(ReasonPID, "pid: %d is not the pid of the sending process, %d", b.PID, from.PID)
 	}
 	return nil
 }
@@ -93,21 +93,21 @@ func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.R
 func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case signer == "" && r.Signature:
-		return refuse(ReasonUnsigned, "beat is not signed ('require_signature')")
+		return newRefusal(ReasonUnsigned, "beat is not signed ('require_signature')")
 	case signer == "":
 		return nil
 	case b.Run == "" || b.Seq == 0 || b.SentMS == 0:
-		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs all three")
+		return newRefusal(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs all three")
 	case b.Service == "" && b.PID != 0:
-		return refuse(wire.ReasonMissing, "service: a signed beat needs it unless pid is 0")
+		return newRefusal(wire.ReasonMissing, "service: missing, a signed beat needs a service unless its pid is 0")
 	}
-	if text := r.Recipient.refuses(b.To, from.Datagram); text != "" {
-		return refuse(ReasonRecipient, "%s", text)
+	if text := r.Recipient.refusalText(b.To, from.Datagram); text != "" {
+		return newRefusal(ReasonRecipient, "%s", text)
 	}
 	return nil
 }
 
-func refuse(reason wire.Reason, format string, args ...any) *wire.Refusal {
+func newRefusal(reason wire.Reason, format string, args ...any) *wire.Refusal {
 	return &wire.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
 

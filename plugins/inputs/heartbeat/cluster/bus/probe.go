@@ -55,9 +55,9 @@ func checkCollector(ctx context.Context, conn net.Conn, address string, secret [
 		conn = secured
 	}
 	lines := bufio.NewReader(io.LimitReader(conn, maxLines))
-	line, err := firstLine(conn, lines)
+	line, err := readFirstLine(conn, lines)
 	if line == "" {
-		if config == nil && speaksTLS(ctx, address) {
+		if config == nil && usesTLS(ctx, address) {
 			return errors.New("it requires TLS: set tls_cert, tls_key and tls_allowed_cacerts here too")
 		}
 		return explainReadError(err)
@@ -82,8 +82,8 @@ var (
 	errNoCollector = errors.New("it is not a collector")
 )
 
-// firstLine reads the line that a NATS server sends first.
-func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
+// readFirstLine reads the line that a NATS server sends first.
+func readFirstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 		return "", err
 	}
@@ -179,9 +179,9 @@ func remoteAlert(err error) error {
 	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// speaksTLS reports whether the other side uses TLS. It does not matter whether the certificates
+// usesTLS reports whether the other side uses TLS. It does not matter whether the certificates
 // are accepted.
-func speaksTLS(ctx context.Context, address string) bool {
+func usesTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	conn, err := dial(ctx, address)

@@ -54,14 +54,14 @@ func startServer(o *Options, token string) (*server.Server, error) {
 		return nil, err
 	}
 	log := newServerLog(o.Log)
-	options.CustomRouterAuthentication = &gate{password: password(o.Secret), log: log}
+	options.CustomRouterAuthentication = &routeAuth{password: password(o.Secret), log: log}
 	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
-	if err := awaitRoutes(s, log.fatal); err != nil {
+	if err := waitUntilListening(s, log.fatal); err != nil {
 		stopServer(s)
 		return nil, fmt.Errorf("cannot listen on %q ('listen' in [inputs.heartbeat.cluster]): %w", o.Listen, err)
 	}
@@ -73,7 +73,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not an address for 'listen' in [inputs.heartbeat.cluster]: %w", o.Listen, err)
 	}
-	routes, err := routesTo(o.Mates, password(o.Secret))
+	routes, err := routeURLs(o.Mates, password(o.Secret))
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +129,9 @@ func listenAddress(address string) (host string, port int, err error) {
 	return host, port, err
 }
 
-// routesTo returns the addresses of mates as URLs for NATS. NATS resolves host names again at each
+// routeURLs returns the addresses of mates as URLs for NATS. NATS resolves host names again at each
 // attempt to connect.
-func routesTo(mates []string, password string) ([]*url.URL, error) {
+func routeURLs(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
 	for _, mate := range mates {
 		if _, _, err := net.SplitHostPort(mate); err != nil {
@@ -143,7 +143,7 @@ func routesTo(mates []string, password string) ([]*url.URL, error) {
 }
 
 // awaitRoutes waits until the server listens for routes. If that fails, it returns the error.
-func awaitRoutes(s *server.Server, fatal <-chan error) error {
+func waitUntilListening(s *server.Server, fatal <-chan error) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(startTime)
@@ -193,14 +193,14 @@ func (b *Bus) connect(token string) error {
 	return nil
 }
 
-// A gate accepts only routes with the right password.
-type gate struct {
+// A routeAuth accepts only routes with the right password.
+type routeAuth struct {
 	password string
 	log      *serverLog
 }
 
 // Check reports whether a connection may become a route.
-func (g *gate) Check(c server.ClientAuthentication) bool {
+func (g *routeAuth) Check(c server.ClientAuthentication) bool {
 	given := c.GetOpts()
 	if given.Username != user {
 		return false // not a collector
