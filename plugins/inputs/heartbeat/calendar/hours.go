@@ -30,8 +30,9 @@ type Span struct {
 }
 
 // ParseHours parses days and times like "Mon-Fri 06:00-20:00", or "Mon-Fri 06:00-12:00,13:00-18:00
-// Sat,Sun 22:00-06:00". The zone is as for ParseSchedule. Times without days apply to every day. If
-// the end of a time range is earlier than its beginning, the range ends on the next day.
+// Sat,Sun 22:00-06:00". The zone has the same form as for ParseSchedule. Times without days apply
+// to every day. If the end of a time range is earlier than its beginning, the range ends on the
+// next day.
 func ParseHours(text, zone string) (*Hours, error) {
 	location, err := loadZone(zone)
 	if err != nil {
@@ -110,7 +111,7 @@ func (h *Hours) add(days []time.Weekday, word string) error {
 	return nil
 }
 
-// minuteOf returns the minute of the day for a time like "06:00". "24:00" is allowed.
+// minuteOf returns the minute of the day for a time like "06:00". The time "24:00" is also allowed.
 func minuteOf(text string) (int, error) {
 	hour, minute, _ := strings.Cut(text, ":")
 	h, err := strconv.ParseUint(hour, 10, 8)

@@ -73,12 +73,13 @@ func loadZone(zone string) (*time.Location, error) {
 // String returns the fields and the zone.
 func (s *Schedule) String() string { return s.text + " " + s.zone.String() }
 
-// A Due is an instant at which a job is due. When clocks are set, a local time may occur twice or
-// never. Then the local time can mean two instants, and the job may run at either.
+// A Due is an instant at which a job is due. When clocks are set forward or back, a local time may
+// occur never or twice. Then the local time can mean either of two instants, and the job may run at
+// either.
 type Due struct{ From, At time.Time } // the earlier and the later instant; mostly the same
 
-// After returns the first Due whose At is after t. It returns the zero Due if there is none, which
-// cannot happen because a crontab schedule has no year.
+// After returns the first Due whose At is after t. It would return the zero Due if there were none,
+// but a crontab schedule has no year and is always due again.
 func (s *Schedule) After(t time.Time) (first Due) {
 	if next := s.expr.Next(s.localTime(t)); !next.IsZero() {
 		if due := s.instantsOf(next); !s.clocksSetNear(t, due.At) {
@@ -123,9 +124,10 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 func (s *Schedule) Apart() time.Duration { return s.apart }
 
 // Awaited returns when the next beat is due after a beat at t. A beat counts for the last due
-// instant before it. But it counts for the next due instant if it is early by at most the duration
-// early, and by at most a quarter of the time between the two instants: so a peer whose clock is
-// ahead of ours is not late.
+// instant before it. But if it is only a little early for the next due instant, it counts for that
+// one, so that a peer whose clock is ahead of ours is not late. A beat is a little early if the
+// time to that instant is at most early, and at most a quarter of the time between the two
+// instants.
 func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	next := s.After(t)
 	if last := s.Before(next.At); !last.At.IsZero() {

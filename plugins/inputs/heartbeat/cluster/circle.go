@@ -18,19 +18,20 @@ const (
 	roundPause    = time.Minute
 	// startPatience is how long a starting collector waits for a mate.
 	startPatience = 5 * time.Second
-	// stalledAfter is the pause between ticks after which this collector counts as stalled: its
-	// information is then older than it seems, and it must process waiting messages first.
+	// stalledAfter is the pause between ticks after which this collector counts as stalled. After a
+	// stall, its information is older than it seems, and it must process waiting messages first.
 	stalledAfter = 500 * time.Millisecond
-	// maxDelay is how much longer a message may travel than the fastest message did.
+	// maxDelay is how much longer than the fastest message a message may travel. Later messages are
+	// ignored.
 	maxDelay = 3 * time.Second
 	// drift is the inverse of the maximum drift between two monotonic clocks, which is 1 in 1000.
 	drift = 1000
-	// maxClockSkew is how far two wall clocks may be apart without a warning.
+	// maxClockSkew is the clock skew between two collectors above which a warning is logged.
 	maxClockSkew = 2 * time.Second
 	// portion is the number of peers that are sent or processed at once.
 	portion = 512
-	// factValid is how long a fact is accepted as news: a starting collector must find a mate before
-	// it can send the fact.
+	// factValid is how long a fact is accepted as new. It is that long because a starting collector
+	// must find a mate before it can send a fact.
 	factValid = startPatience + maxDelay
 	// maxEarly is the maximum number of facts kept for mates that are not found yet. More are not
 	// needed: when a whole fleet starts, all collectors receive its beats.
@@ -97,8 +98,8 @@ type earlyFact struct {
 	at   time.Time // the time that fact.Ago refers to
 }
 
-// NewCircle returns the circle of a collector that starts now. start must be different for each
-// start.
+// NewCircle returns the circle of a collector that starts now. Each start of a collector must have
+// a different start number.
 func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circle {
 	c := &Circle{
 		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, check: o.Check, log: o.Log, send: send, epoch: now, start: start,
@@ -111,7 +112,8 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
-// Begin sets the start of the circle to now. Before, it is the time when NewCircle was called.
+// Begin replaces the start time of the circle with now. Until then, the start time is the time of
+// the call of NewCircle.
 func (c *Circle) Begin(now time.Time) {
 	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
 }
@@ -141,7 +143,7 @@ func (c *Circle) Tick(now time.Time) {
 	c.sendReported(now)
 }
 
-// sendNews sends the news and questions of the peers.
+// sendNews sends news about peers, and the questions that the tracker wants to ask.
 func (c *Circle) sendNews(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
@@ -236,8 +238,8 @@ func (c *Circle) sendWords(words []liveness.Word, now time.Time) {
 	}
 }
 
-// sendRound sends a part of the round. In a round, which begins once a minute, mates receive the
-// state of each peer whose beats this collector receives or that is not alive.
+// sendRound sends a part of the round. Once a minute, a round begins. In a round, this collector
+// sends the states of all peers whose beats it receives, and of all peers that are not alive.
 func (c *Circle) sendRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
@@ -256,8 +258,8 @@ func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// sendReported sends the list of events that we have reported, so that no mate reports them, too.
-// Until Telegraf has accepted them, it does nothing.
+// sendReported sends the list of events that this collector has reported, so that no mate reports
+// them, too. It does nothing until Telegraf has accepted the events.
 func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
@@ -288,8 +290,8 @@ func (c *Circle) sendPresence(now time.Time) {
 	c.probe(now)
 }
 
-// probe sends an empty question to the mates that have not answered in time, because the question
-// may have been lost. When they answer, they are reachable again.
+// probe sends an empty question to each mate that has not answered in time, because the earlier
+// question may have been lost. When the mate answers, it is reachable again.
 func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
 		if m.unanswered > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
@@ -325,7 +327,7 @@ func (c *Circle) sendMessage(k kind, to uint64, body []byte, now time.Time) {
 	c.send(signMessage(c.key, &h, body))
 }
 
-// Receive processes a message. It ignores anything that is not a message of a mate.
+// Receive processes a message. It ignores data that is not a valid message from a mate.
 func (c *Circle) Receive(message []byte, now time.Time) {
 	h, body, err := verifyMessage(c.key, message)
 	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
@@ -417,8 +419,8 @@ func (c *Circle) answerHeld(now time.Time) {
 	c.held = nil
 }
 
-// processAnswer processes an answer. Its content counts as of the time when the question was sent.
-// An answer to an old or settled question is ignored.
+// processAnswer processes an answer. The answer is treated as if it was sent when the question was
+// sent. An answer to an old or settled question is ignored.
 func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
@@ -505,8 +507,8 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 	return wrong
 }
 
-// sendRecords sends a mate the records of the peers with these hashes. The mate has requested them,
-// or, if reply is set, its own records show that it needs them.
+// sendRecords sends a mate the records of the peers with these hashes. If reply is not set, the
+// mate has requested them. If reply is set, the mate's own records have shown that it needs them.
 func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {

@@ -1,7 +1,7 @@
-// Package cluster lets several collectors, called mates of each other, work as one. Before a
-// collector reports a death, it asks its mates. It shares everything it learns with them. Only one
-// of them reports events. The package knows peers in the terms of package liveness. It knows no
-// encoded beats, no metrics and no files.
+// Package cluster lets several collectors, which are each other's mates, work as one. Before a
+// collector reports a death, it asks its mates. It shares all information about peers with them.
+// Only one of the collectors reports events. The package knows peers in the terms of package
+// liveness. It knows no encoded beats, no metrics and no files.
 package cluster
 
 import (
@@ -36,7 +36,7 @@ type Check func(*liveness.Record) error
 
 // Logger receives the log messages of a Cluster.
 type Logger interface {
-	// Infof logs that a mate was found, stopped or was restarted.
+	// Infof logs that a mate was found, has stopped, or was restarted.
 	Infof(format string, args ...any)
 	// Warnf logs that a mate was lost, differs, or sent an invalid message.
 	Warnf(format string, args ...any)

@@ -29,8 +29,9 @@ type mate struct {
 	answered   uint32        // our last question that it has answered
 	garbled    bool          // an invalid message from it was logged
 
-	// fastest is the travel time of the fastest message. It is measured with two clocks that started
-	// at different times, so only differences between travel times mean anything.
+	// fastest is the travel time of the fastest message. It is the difference between the times of two
+	// clocks that started at different times, so it can only be compared with other travel times of
+	// the same mate.
 	fastest   time.Duration
 	fastestAt time.Duration   // when it was measured; 0 for never
 	differs   map[string]bool // the differences that were logged
@@ -38,8 +39,8 @@ type mate struct {
 
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
-// excessDelay returns how much longer a message of m traveled than its fastest message. sent is by
-// the mate's clock, received by ours.
+// excessDelay returns how much longer a message of m traveled than its fastest message. sent is a
+// time of the mate's clock, received is a time of our clock.
 func (m *mate) excessDelay(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
@@ -82,8 +83,8 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 	return nil
 }
 
-// markReplaced marks the other mates with the same name as replaced: most likely they have ended.
-// If one of them sends again, there are two collectors with one name.
+// markReplaced marks all other mates with the same name as replaced, because they have probably
+// ended. If one of them sends again, two collectors have the same name.
 func (c *Circle) markReplaced(m *mate) {
 	for _, other := range c.mates {
 		other.replaced = other.replaced || other != m && other.name == m.name
@@ -183,7 +184,7 @@ func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
-// startOver handles the end of a pause during which a mate has taken over: as after a start, this
+// startOver is called after a pause during which a mate has taken over. As after a start, this
 // collector must process waiting messages before it is ready.
 func (c *Circle) startOver(now time.Time) {
 	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
@@ -254,9 +255,9 @@ func (c *Circle) sharesName(m *mate, now time.Time) bool {
 	return m.name == c.name
 }
 
-// chooseReporter decides whether this collector reports events. Among the reachable collectors, the
-// fittest reports events; if several are equally fit, the one whose name sorts first. If another
-// collector still reports events, this one waits until that one stops.
+// chooseReporter decides whether this collector reports events. The fittest of the reachable
+// collectors reports events. If several are equally fit, the one whose name sorts first does. If
+// another collector still reports events, this one waits until that one stops.
 func (c *Circle) chooseReporter(mates []*mate, now time.Time) {
 	others := c.fitterMates(mates, now)
 	mateReports := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
@@ -312,8 +313,8 @@ func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Tim
 	return c.substitutes
 }
 
-// noteReady notes when we have become ready. It leaves the events that we saw before to the mate
-// that reported events then.
+// noteReady records when this collector has become ready. It leaves events seen before that time to
+// the mate that reported events then.
 func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	if !c.readyAt.IsZero() {
 		return
@@ -331,15 +332,15 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	c.sendPresence(now)
 }
 
-// mayHaveStartedTogether reports whether a mate whose name sorts before ours may have become ready
-// at the same time as this collector. If so, its next presence will report it ready.
+// mayHaveStartedTogether reports whether a mate whose name sorts first may have become ready at the
+// same time as this collector. If so, its next presence will report it ready.
 func (c *Circle) mayHaveStartedTogether(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})
 }
 
-// fitness returns how fit a collector is to report events. Higher is better.
+// fitness returns how fit a collector is to report events. A higher number is better.
 func fitness(able, isolated, ready bool) (much int) {
 	for _, is := range []bool{ready, able, !isolated} {
 		much *= 2

@@ -33,7 +33,7 @@ const (
 // MaxName is the maximum length of a collector's name in bytes.
 const MaxName = 64
 
-// A kind is the kind of a message. It determines what the body contains.
+// A kind says what the body of a message contains.
 type kind byte
 
 const (
@@ -59,7 +59,7 @@ type header struct {
 	name    string
 }
 
-// signMessage returns a signed message.
+// signMessage returns a message with the given header and body, signed with key.
 func signMessage(key []byte, h *header, body []byte) []byte {
 	m := make([]byte, sumSize, sumSize+headerSize+len(h.name)+len(body))
 	m = append(m, h.version, byte(h.kind))
@@ -124,11 +124,11 @@ type recordSet struct {
 	Reply   bool              `json:"reply"` // it replies to records, and needs no reply itself
 }
 
-// unit is the unit of durations in a word. They are rounded so that the last beat of a peer seems
-// older rather than newer, which is safe.
+// unit is the unit of durations in a word. Durations are rounded so that the last beat of a peer
+// never seems newer than it is.
 const unit = 20 * time.Millisecond
 
-// The flags of a word.
+// The bits of the flags of a word.
 const (
 	flagHeard = 1 << iota
 	flagVerified
@@ -140,13 +140,14 @@ const (
 	flagLone
 )
 
-// stateJobs is the bit of a word's state that is set if the fingerprint of jobs follows.
+// stateJobs is a bit of the state in a word. It is set if the word ends with the fingerprint of the
+// jobs.
 const stateJobs = 0x80
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2), flags,
-// state and reason (1 each). Then follow, as varints: age, suspect, dead, deaths, and, depending on
-// the flags, window and promise, since, doubt. The fingerprint of the jobs (2) comes last, if the
-// peer has jobs.
+// state and reason (1 each). The next values are varints: age, suspect, dead, deaths, and,
+// depending on the flags, window and promise, since, doubt. The fingerprint of the jobs (2) comes
+// last, if the peer has jobs.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -193,7 +194,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	return flags
 }
 
-// roundDown returns d in units, rounded down.
+// roundDown returns the number of units in d, rounded down.
 func roundDown(d time.Duration) int64 {
 	n := int64(d / unit)
 	if d < 0 && d%unit != 0 {
@@ -315,7 +316,7 @@ func (r *reader) hashes() (all []uint64) {
 	return all
 }
 
-// decode decodes a JSON body.
+// decode decodes a JSON body into a value.
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("cannot decode it: %w", err)

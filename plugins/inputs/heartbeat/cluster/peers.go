@@ -6,7 +6,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Peers are the peers that a Circle exchanges information about with the mates. Its methods may
+// Peers are the peers about which a Circle exchanges information with the mates. Its methods may
 // lock a mutex.
 type Peers interface {
 	Outgoing
@@ -27,7 +27,7 @@ type Peers interface {
 	Contained(what string, do func()) bool
 }
 
-// Outgoing returns what to send to mates.
+// Outgoing returns the information to send to mates.
 type Outgoing interface {
 	// News returns a channel that has an entry when there is something to send.
 	News() <-chan struct{}
@@ -45,12 +45,12 @@ type Outgoing interface {
 	RecordsOf(hashes []uint64) []liveness.Record
 }
 
-// Incoming processes what mates send.
+// Incoming processes the information that mates send.
 type Incoming interface {
 	// HearWords processes words that a mate sent at the time now minus ago. It returns the hashes of
 	// the peers whose records the mate must send.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
-	// HearFact processes a beat that a mate has received.
+	// HearFact processes a fact: a beat that a mate has received.
 	HearFact(mate string, f *liveness.Fact)
 	// HearRecords processes requested records, which a mate sent at the time now minus ago. It returns
 	// the hashes of the peers whose records the mate needs from this collector.
@@ -63,8 +63,8 @@ type Incoming interface {
 
 // Events controls which collector reports the events of peers. See package herald.
 type Events interface {
-	// LeaveToMate leaves the events seen up to the time until to the mate that reported events then.
-	// That mate has seen these events, too.
+	// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+	// reported events at that time. The mate has seen these events, too.
 	LeaveToMate(until time.Time)
 	// StartReporting lets this collector report events. It reports at once the events of the last 30 s
 	// that no mate has reported. If again is set, it also reports the others, because the mate may

@@ -1,7 +1,7 @@
-// Package herald decides, for each event of a peer, whether this collector reports it or leaves it
-// to a mate: the collector that reports is the herald. The package knows the transitions of peers
-// and the events that mates have reported. It never knows the names of the mates, how messages
-// reach them, or how an event is encoded.
+// Package herald decides whether this collector reports an event of a peer, or leaves the event to
+// a mate. The collector that reports the events is called the herald. The package knows the
+// transitions of peers and the events that mates have reported. It never knows the names of the
+// mates, how messages reach them, or how an event is encoded.
 package herald
 
 import (
@@ -22,25 +22,25 @@ const (
 	followUpFor = 10 * time.Second
 	// overlap is how long two collectors may both report events before they notice.
 	overlap = 100 * time.Millisecond
-	// mateDelay is how much later than this collector a mate may report that a peer is alive.
+	// mateDelay is the maximum time between the reports of two collectors that the same peer is alive.
 	mateDelay = time.Second
 	// idsKept is the minimum time for which events reported by mates are remembered. The maximum is
 	// twice as long.
 	idsKept = time.Hour
-	// maxIDs is how many of these events are remembered. If there are more, the oldest are forgotten
-	// sooner.
+	// maxIDs is how many events reported by mates are remembered. If there are more, the oldest are
+	// forgotten sooner.
 	maxIDs = 1 << 17
 )
 
 // A Reporter decides which events of peers this collector reports. Without mates, the collector
 // reports all events. With mates, it reports events only between StartReporting and StopReporting,
-// and only events that no mate has reported. At other times it keeps the events for a while, even
-// if a mate reports them: the mate may be lost before it has sent its reports.
+// and only events that no mate has reported. At other times it keeps events for a while, even if a
+// mate reports them, because the mate may be lost before Telegraf has sent its reports.
 //
-// Collectors that cannot reach each other may report different states of a peer. The state reported
-// last must be correct in the end. So the collector that reported the latest state also reports the
-// next event of the peer, unless a mate does. And if a mate reported an event before this collector
-// reported the latest state, the event is reported again, with the same id.
+// Collectors that cannot reach each other may report different states of a peer. In the end, the
+// last report of any of them must be correct. So the collector that reported the latest state also
+// reports the next event of the peer, unless a mate does. And if a mate reported an event before
+// this collector reported the latest state, the event is reported again, with the same id.
 type Reporter struct {
 	mates     bool
 	began     time.Time // when this collector started
@@ -54,8 +54,8 @@ type Reporter struct {
 	reported  []reportedEvent           // events reported here since the last TakeReported
 	recently  []reportedEvent           // events reported here in the 30 s before that
 
-	// others are the events that mates have reported since othersSince, older those of the period
-	// before it.
+	// others are the events that mates have reported since othersSince. older are the events that
+	// mates reported in the period before that.
 	others, older reports
 	othersSince   time.Time
 }
@@ -71,10 +71,11 @@ type reports struct {
 // With mates it reports none until StartReporting is called.
 func New(mates bool, now time.Time) *Reporter { return &Reporter{mates: mates, began: now} }
 
-// NothingReported reports whether TakeReported has nothing to return.
+// NothingReported reports whether no event was reported since the last TakeReported.
 func (r *Reporter) NothingReported() bool { return len(r.reported) == 0 }
 
-// ReportUntil limits reporting to the time before until. After that, a mate may take over.
+// ReportUntil lets this collector report events only before the time until. After that, a mate may
+// take over.
 func (r *Reporter) ReportUntil(until time.Time) { r.until = until }
 
 // StopReporting leaves events to a mate from now on.
@@ -99,15 +100,16 @@ type ownReport struct {
 }
 
 // NoteRestored notes the state that a peer had at the end of this collector's previous run. The
-// collector may have reported that state while it could not reach its mates. Every report of a mate
-// since the start of this run is later than that state, however long restoring takes.
+// collector may have reported that state while it could not reach its mates. Reports that mates
+// have sent since the start of this run are later, even if the peer is restored after they arrive.
 func (r *Reporter) NoteRestored(id liveness.ID, state liveness.State) {
 	if r.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
 		r.note(id, ownReport{at: r.began})
 	}
 }
 
-// Admit reports whether this collector must report an event now. If not, the event is kept.
+// Admit reports whether this collector must report an event now. If not, the Reporter keeps the
+// event.
 func (r *Reporter) Admit(change *liveness.Transition, now time.Time) bool {
 	if !r.mates {
 		return true
@@ -150,7 +152,7 @@ func (r *Reporter) changedElsewhere(id liveness.ID) time.Time {
 	return r.older.changes[id.Hash()]
 }
 
-// noteOwn notes that this collector reports an event of the given time.
+// noteOwn notes that this collector reports an event that happened at the given time.
 func (r *Reporter) noteOwn(change *liveness.Transition, at time.Time) {
 	reported := reportedEvent{id: change.EventID, at: at}
 	if change.Event == liveness.Changed {
@@ -219,9 +221,9 @@ func (r *Reporter) dropOld(now time.Time) {
 	r.kept, r.checked = r.kept[n:], max(r.checked-n, 0)
 }
 
-// LeaveToMate leaves the events seen here up to the time until to the mate that reported events
-// then. At that time this collector did not yet know what its mates know, so many of these events
-// are not new.
+// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// reported events at that time. This collector did not yet know what its mates knew, so many of
+// these events were not new.
 func (r *Reporter) LeaveToMate(until time.Time) { r.leftUntil = until }
 
 // withoutLeftToMate drops the events that LeaveToMate left to a mate. If that mate was lost, it
@@ -239,10 +241,10 @@ func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent 
 	})
 }
 
-// StartReporting lets this collector report events from now on. It returns the events of the last
-// 30 s that must be reported now. If again is set, these are all events. If not, the mate has
-// reported all events that it knew of: then only events that no mate has reported are returned, and
-// no suspicion that is over.
+// StartReporting lets this collector report events from now on. It returns those events of the last
+// 30 s that this collector must report now. If again is set, it returns all events of the last 30
+// s. If not, the mate has reported all events that it knew: then it returns only events that no
+// mate has reported, without doubts that are over.
 func (r *Reporter) StartReporting(again bool, now time.Time) (late []*liveness.Transition) {
 	r.reporting, r.until = true, time.Time{}
 	r.dropOld(now)

@@ -11,7 +11,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Beat is a received beat, with what is known from its connection.
+// A Beat is a received beat, with information about its connection.
 type Beat struct {
 	liveness.Beat
 	wire *wire.Beat // valid until the next beat of its stream is decoded
@@ -130,8 +130,8 @@ func statusOf(b *wire.Beat) liveness.Status {
 	return liveness.SaysAlive
 }
 
-// healthOf returns the health that a status reports. The statuses alive, leaving and dead report
-// none.
+// healthOf returns the health that a status reports. The statuses alive, leaving and dead do not
+// report a health.
 func healthOf(status string) liveness.Health {
 	switch strings.ToLower(status) {
 	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:

@@ -19,7 +19,7 @@ func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	return &meter{acc, &j.flow, reuses}
 }
 
-// Gather emits the metrics of all peers. It returns when they are emitted.
+// Gather emits the metrics of all peers, and returns after that.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
 	select {
@@ -110,7 +110,7 @@ func (j *Judge) health() health {
 	return own
 }
 
-// add passes items to acc. If one item panics, the others are still passed on.
+// add emits items to acc. If emitting one item panics, the others are still emitted.
 func (j *Judge) add(acc *meter, items []queueItem) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
@@ -143,7 +143,7 @@ type pipedAccumulator interface {
 	Unread() time.Duration
 }
 
-// A flow counts the metrics passed to Telegraf, to detect that Telegraf is blocked.
+// A flow counts the metrics passed to Telegraf, and detects whether Telegraf is blocked.
 type flow struct {
 	begun, ended atomic.Uint64
 

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// maxLogged is how many invalid lines of a file are logged.
+	// maxLogged is the maximum number of invalid lines of a file that are logged.
 	maxLogged = 10
 	// readLimit is how long reading a file may take.
 	readLimit = time.Second
@@ -50,8 +50,8 @@ func ParseExpected(text string) (liveness.Expected, error) {
 	return liveness.Expected{Source: host, Service: service}, beat.Validate()
 }
 
-// rejectMistakes returns an error for text that is clearly no host or service, like a URL, but
-// would be accepted as one.
+// rejectMistakes returns an error for text that could be accepted as a host or service but is
+// probably a mistake, like a URL.
 func rejectMistakes(text, source, service string) error {
 	_, notAddr := netip.ParseAddr(source)
 	_, notMask := netip.ParseAddr(service)
@@ -146,8 +146,8 @@ func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Ex
 // Problems returns one error for each invalid entry, line or file. It works without a Judge.
 func (e *Expecter) Problems() []error { return e.collect(context.Background()).wrong }
 
-// Add adds a function that returns more expected peers, and whether the list is complete. It
-// is called whenever the files are read. Call Add before any other method.
+// Add adds a function that returns more expected peers, and whether the list is complete. The
+// function is called whenever the files are read. Add must be called before any other method.
 func (e *Expecter) Add(more func(context.Context) (all []liveness.Expected, complete bool)) {
 	e.more = more
 }

@@ -1,5 +1,5 @@
 // Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf. Its inputs are
-// beats and ticks, its outputs are metrics, which one queue keeps in order. No other package names
+// beats and ticks. Its outputs are metrics, and a queue keeps them in order. No other package names
 // measurements, tags or fields. The package knows beats and verdicts, but no sockets, state files
 // or secrets.
 package judge
@@ -108,8 +108,8 @@ func isSecondMistake(tr liveness.Transition) bool {
 	return tr.Event == liveness.Changed && tr.State == liveness.Alive && tr.Mistakes == 2
 }
 
-// warnOfRare warns about a peer that declares no interval and beats too rarely. It must not be
-// called with j.mu held.
+// warnOfRare warns about a peer that announces no interval and beats too rarely. It must not be
+// called with j.mu held, because a log may be slow.
 func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	if more, ok := j.rare.Allow(time.Now()); ok {
 		every := gap.Round(time.Second)
@@ -170,7 +170,7 @@ func (j *Judge) Near(id liveness.ID) []string {
 	return j.tracker.Near(id)
 }
 
-// ConnEnded processes the end of a connection from an address.
+// ConnEnded processes the end of a connection that came from an address.
 func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -178,8 +178,8 @@ func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Add
 }
 
 // KeepTime lets the tracker judge silence at each tick until ctx ends. It first waits for deaf, the
-// time during which the collector was not listening. This is because of TCP's backoff: a sender
-// that could not reach the collector for some time may wait as long again before its next attempt.
+// time during which the collector was not listening. During that time, TCP connections of senders
+// have backed off: after an outage, TCP may need as much time again before it retries.
 func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()
@@ -273,7 +273,7 @@ func (j *Judge) Expect(all []liveness.Expected) {
 	j.enqueue(j.tracker.Expect(all, time.Now()))
 }
 
-// Unmet returns the expected peers that have never been seen.
+// Unmet returns the expected peers that have never beaten.
 func (j *Judge) Unmet() []liveness.Expected {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 // This file exchanges information about peers with other collectors. See the interface Peers of
 // package cluster. Each call locks the Judge only while it processes a limited number of peers.
 
-// blockedAfter is how long a metric may wait before Telegraf counts as blocked.
+// blockedAfter is how long Telegraf may take to accept a metric before it counts as blocked.
 const blockedAfter = 3 * time.Second
 
 // readPause is how long the reader of a pipe may leave data waiting while it processes other
@@ -104,7 +104,7 @@ func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word)
 	return wanted
 }
 
-// HearFact processes a beat that a mate has received.
+// HearFact processes a fact: a beat that a mate has received.
 func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -129,7 +129,8 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// LeaveToMate leaves the events seen up to the time until to the mate that reported events then.
+// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// reported events at that time.
 func (j *Judge) LeaveToMate(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

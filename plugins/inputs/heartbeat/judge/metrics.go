@@ -42,12 +42,13 @@ var OwnFields = []string{
 	"conflicts_total", "down_seconds", "exit_code", "lasted_seconds", "id",
 }
 
-// fieldPrefix begins the names of fields that a sender chooses, so that they differ from ours in
-// every output. Without it, a field "peer_dead" of "heartbeat" would become heartbeat_peer_dead in
-// Prometheus, like our own metric.
+// fieldPrefix is the prefix of the names of fields that a sender chooses. It keeps them different
+// from our own fields in every output. Without it, a field "peer_dead" of "heartbeat" would become
+// heartbeat_peer_dead in Prometheus, like our own metric.
 const fieldPrefix = "x_"
 
-// textSuffix ends the names of a sender's fields that are strings. All its other fields are floats.
+// textSuffix is the suffix of the names of a sender's fields that are strings. All other fields of
+// a sender are floats.
 const textSuffix = "_text"
 
 // For frequent metrics, the tags and fields are added one by one: with a map, this would need twice
@@ -99,9 +100,8 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	return m
 }
 
-// freeField returns the name and value of the metric field for a field that a sender has named. The
-// name depends on the type, because InfluxDB rejects a whole beat if one field has a different type
-// than before.
+// freeField returns the name and value with which a field of a sender is emitted. The name depends
+// on the type, because InfluxDB rejects a whole beat if one field has a different type than before.
 func freeField(field wire.Field) (name string, value any) {
 	name, value = fieldPrefix+field.Key, field.Value
 	if _, ok := value.(string); ok {
@@ -205,8 +205,8 @@ func isDown(v *liveness.View) bool {
 	return held || v.State == liveness.Suspect || v.State == liveness.Dead
 }
 
-// downMetric returns the metric for a peer that is down. It says since when the peer is down, and
-// why.
+// downMetric returns the metric for a peer that is down. The metric says since when the peer has
+// been down, and why.
 func downMetric(v *liveness.View) telegraf.Metric {
 	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
 	addIdentity(m, v)
@@ -254,7 +254,7 @@ func startedMetric(now time.Time) telegraf.Metric {
 	return ownEvent(map[string]string{"reason": "started"}, 0, now)
 }
 
-// isolatedMetric returns the event that the collector is probably isolated, or is no longer
+// isolatedMetric returns the event that the collector has probably become isolated, or is no longer
 // isolated.
 func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf.Metric {
 	state := map[bool]string{true: "on", false: "off"}[isolated]
@@ -271,13 +271,14 @@ func ownEvent(tags map[string]string, lasted time.Duration, now time.Time) teleg
 	}, now)
 }
 
-// beatKinds are the kinds of beats for which no metric is emitted. heartbeat_collector counts them.
+// beatKinds are the kinds of beats that are not emitted as metrics. The measurement
+// heartbeat_collector counts them.
 var beatKinds = [...]struct {
 	fate liveness.Fate
 	kind string
 }{{liveness.Late, "late"}, {liveness.Duplicate, "duplicate"}, {liveness.Limited, "limited"}}
 
-// Own is the part of the collector's state that the Judge does not know.
+// Own is the part of the collector's state that the Judge does not know itself.
 type Own struct {
 	Refused   int64 // total of refused payloads and connections
 	Unnamed   int64 // total of accepted signed beats that did not name their collector
@@ -286,7 +287,7 @@ type Own struct {
 	Listeners []Listener
 }
 
-// Mates is the state of the other collectors of a cluster.
+// Mates is a summary of the other collectors of a cluster.
 type Mates struct {
 	Reachable int   // how many mates are reachable
 	Differ    int   // how many mates have another version, other options or another clock
@@ -358,8 +359,8 @@ func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric 
 	return metrics
 }
 
-// listenerMetrics returns the metrics of one listener. If no beat was refused for some reason, the
-// count of that reason is emitted as 0. Otherwise a rate would miss the first refusal.
+// listenerMetrics returns the metrics of one listener. If nothing was refused for a reason, the
+// count 0 is emitted for that reason. Otherwise a rate would miss the first refusal.
 func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(l.Refused))
 	metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.Address}, map[string]any{

@@ -11,8 +11,7 @@ import (
 const rebuildPause = time.Minute
 
 // Contained calls do, and reports whether do returned normally. A panic of do is counted and
-// logged. Otherwise it would end the process. If the plugin is compiled into Telegraf, that is
-// Telegraf with all its plugins.
+// logged. An uncaught panic would end the process, which may be Telegraf with all its plugins.
 func (j *Judge) Contained(what string, do func()) (ok bool) {
 	defer func() {
 		if ok {

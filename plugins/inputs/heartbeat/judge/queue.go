@@ -9,8 +9,9 @@ import (
 )
 
 // queueLimit is how many beats may wait for a slow output. If more are waiting, a new beat of a
-// peer replaces the one that waits. If four times as many are waiting, new beats are dropped.
-// Changes are always kept: there are few, and a lost change is never reported again.
+// peer replaces the waiting beat of that peer. If four times as many are waiting, new beats of
+// other peers are dropped. Changes are always kept: there are few, and a lost change is never
+// reported again.
 const queueLimit = 1 << 16
 
 // A queueItem is an item of a queue: a metric, or a change. The metrics of a change are built when
@@ -51,8 +52,8 @@ func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.wake()
 }
 
-// pushChange queues a change of a peer. It emits the metric of the peer and, if event is set, also
-// the event.
+// pushChange queues a change of a peer: the metric of the peer is emitted and, if event is set,
+// also the event.
 func (q *queue) pushChange(change liveness.Transition, event bool) {
 	q.push(queueItem{change: &change, event: event})
 }

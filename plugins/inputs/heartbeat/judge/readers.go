@@ -42,7 +42,7 @@ type Summary struct {
 	Peers    map[string]int // the number of peers in each state, including 0
 }
 
-// Summary returns the Summary as of now.
+// Summary returns the current Summary.
 func (j *Judge) Summary() Summary {
 	h := j.health()
 	s := Summary{Isolated: h.isolated, Stalled: h.stalled, Panics: h.panics, Peers: make(map[string]int, len(h.peers))}

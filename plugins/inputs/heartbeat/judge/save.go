@@ -23,8 +23,8 @@ func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 	}
 }
 
-// Unsaved returns some of the unsaved changes, which then no longer count as unsaved. It appends
-// their records to records.
+// Unsaved returns some of the unsaved changes, with their records appended to records. These
+// changes no longer count as unsaved.
 func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -34,7 +34,7 @@ func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	return c
 }
 
-// changes returns Changes as of now, without records. The caller holds j.mu.
+// changes returns Changes as of now that have no records yet. The caller holds j.mu.
 func (j *Judge) changes() liveness.Changes {
 	now := time.Now()
 	return liveness.Changes{At: now, Listened: j.listenedBefore + j.tracker.Listened(now)}
@@ -60,7 +60,7 @@ func (j *Judge) Listened(now time.Time) time.Duration {
 	return j.listenedBefore + j.tracker.Listened(now)
 }
 
-// Pace returns how often to save the time listened.
+// Pace returns the interval at which to save how long the collector has listened.
 func (j *Judge) Pace() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -22,8 +22,8 @@ type Limiter struct {
 	silent int // how many messages were suppressed since last
 }
 
-// Allow reports whether the message may be logged now. If so, the caller appends more to the
-// message: it says how many messages were suppressed before, or is "".
+// Allow reports whether the message may be logged now. If so, the caller appends the text more to
+// the message. The text says how many messages were suppressed before. It is "" if there were none.
 func (l *Limiter) Allow(now time.Time) (more string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,8 +45,9 @@ func (l *Limiter) idle(now time.Time) bool {
 	return now.Sub(l.last) >= pause
 }
 
-// maxPlaces is how many pairs of kind and source have a limit of their own. Beyond that, all other
-// sources share one line a minute for each kind of message. This bounds the size of the log.
+// maxPlaces is how many pairs of kind and source have a limit of their own. If there are more
+// pairs, all further sources share one line a minute for each kind of message. This bounds the size
+// of the log.
 const maxPlaces = 100
 
 // ByPlace limits messages by kind and source. So no source can fill the log, and one source with
@@ -63,8 +64,8 @@ type message struct {
 	place string // "" for all sources beyond maxPlaces
 }
 
-// Allow is Limiter.Allow for a kind of message about a source. The source is an address, with or
-// without a port, or any other text.
+// Allow reports whether a message of a kind about a source may be logged now, like Limiter.Allow.
+// The source is an address, with or without a port, or any other text.
 func (b *ByPlace) Allow(kind, from string, now time.Time) (more string, ok bool) {
 	return b.limiterFor(message{kind, placeOf(from)}, now).Allow(now)
 }

@@ -17,7 +17,7 @@ const settling = 3 * time.Second
 
 // A Directory reads the files of one directory repeatedly. It follows symbolic links to files
 // within the directory, as in Kubernetes volumes, but not to files outside of it. So if a mount
-// hangs, either all files or none are on it.
+// hangs, either all files are on that mount, or none are.
 type Directory struct {
 	Name  string
 	Skip  func(name string) bool // reports whether a file is ignored
@@ -38,8 +38,9 @@ type Listing struct {
 }
 
 // Read returns the current contents of each file. It does not reread a file that has not changed.
-// If reading does not end before ctx, it returns an ErrSlow. While that read still hangs, further
-// calls return an ErrSlow at once. When the read has ended, the next call returns its result.
+// If reading does not end before ctx, Read returns an error that wraps ErrSlow. While the reading
+// still hangs, further calls return such an error at once. After it has ended, the next call
+// returns its result.
 func (d *Directory) Read(ctx context.Context) (Listing, error) {
 	last := d.last // an abandoned read may still use this map
 	got, ok := d.attempt.lateResult()

@@ -70,8 +70,9 @@ type Reader struct {
 	load    func(name string, limit int64) Content
 }
 
-// Read returns the current contents of the file. If reading does not end before ctx, it returns an
-// ErrSlow. While that read still hangs, further calls return an ErrSlow at once.
+// Read returns the current contents of the file. If reading does not end before ctx, Read returns
+// an error that wraps ErrSlow. While the reading still hangs, further calls return such an error at
+// once.
 func (r *Reader) Read(ctx context.Context) (Content, error) {
 	load := r.load
 	if load == nil {

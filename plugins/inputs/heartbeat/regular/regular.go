@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Open opens a regular file for reading. If the file is not regular, it returns an error without
-// opening the file, because opening affects some devices.
+// Open opens a regular file for reading. If the file is not regular, Open returns an error and does
+// not open it, because opening affects some devices.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if failed := new(fs.PathError); errors.As(err, &failed) {
@@ -55,7 +55,7 @@ func checkRegular(name string, info fs.FileInfo) error {
 	return fmt.Errorf("%.256q is not a regular file", name)
 }
 
-// A Content is the contents of a file, or the error of reading it.
+// A Content has the contents of a file, or the error from reading the file.
 type Content struct {
 	Text []byte
 	Info fs.FileInfo // about the file that was read, which may have been replaced since

@@ -1,7 +1,7 @@
 // Package statefile saves the records of a collector's peers in a journal of changes. When the
 // journal has grown long, it is rewritten. Only one collector at a time can use a state file. A
 // crash at any time leaves a usable file. The package knows records of peers and when to save them.
-// It never knows where they come from, and it knows no sockets and no metrics.
+// It never knows where the records come from. It knows no sockets and no metrics.
 package statefile
 
 import (
@@ -132,8 +132,8 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 	return c, nil
 }
 
-// reopen opens the existing journal, so that lines are appended after its last complete line. If
-// that fails, the journal will be rewritten.
+// reopen opens the existing journal and truncates it to the given size, so that new lines follow
+// its last complete line. If that fails, the journal will be rewritten.
 func (f *File) reopen(size int64) {
 	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
 	if err != nil {
@@ -159,7 +159,8 @@ func (f *File) tryToCreate() error {
 	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
 }
 
-// moveAside moves the file aside and returns text that says where it is now.
+// moveAside renames a file that is not a state file, and returns text that says what its new name
+// is.
 func (f *File) moveAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
@@ -184,8 +185,8 @@ func (f *File) Append(c *liveness.Changes) error {
 }
 
 // write appends lines to the journal. If more is set, it may return before they are written, so
-// that the caller can encode more lines meanwhile. So the returned error may be the error of an
-// earlier write.
+// that the caller can encode more lines meanwhile. In that case, a later call returns the error of
+// the write.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
 		f.writeNext(text)
@@ -208,7 +209,7 @@ func (f *File) write(text []byte, more bool) error {
 	return err
 }
 
-// awaitWrite waits for the write in progress, and returns its buffer.
+// awaitWrite waits for the write in progress, and returns its buffer, which can be used again.
 func (f *File) awaitWrite() (spare []byte, err error) {
 	if f.pendingWrite == nil {
 		return nil, nil
@@ -241,7 +242,7 @@ func startWrite(file *os.File, text []byte) *pendingWrite {
 	return w
 }
 
-// closeJournal closes the journal.
+// closeJournal waits for the write in progress, and closes the journal.
 func (f *File) closeJournal() {
 	f.awaitWrite() //nolint:errcheck // its result no longer matters
 	if f.journal != nil {
@@ -328,9 +329,9 @@ func (f *File) Abandon() {
 	}
 }
 
-// Replace replaces the old journal with the new one atomically: after a crash, one of them exists.
-// If Replace fails, the old journal stays. There is one exception: if the directory could not be
-// synced, the new journal is in place, but a power failure may lose it.
+// Replace puts the new journal in the place of the old one. This is atomic: after a crash, one of
+// the two exists. If Replace fails, the old journal stays. There is one exception: if the directory
+// could not be synced, the new journal is in place, but a power failure may lose it.
 func (f *File) Replace() error {
 	if f.next == nil {
 		return f.nextError()
@@ -370,8 +371,8 @@ func (f *File) saveError(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode appends the lines of c to text. If it leaves out peers, it returns an error that says how
-// many, and names the first. It may be called concurrently.
+// encode appends the lines of c to text. If it leaves out peers, it returns an error with their
+// number and the name of the first one. It may be called concurrently.
 func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	w := lineWriter{plainWriter{out: text}}
 	var leftOut error
@@ -410,8 +411,8 @@ func (f *File) createTemp() (*os.File, error) {
 	return temp, err
 }
 
-// relock locks a new lock file if the old one was removed. Otherwise another collector could create
-// and lock one.
+// relock creates and locks a new lock file if the old one was removed. Otherwise another collector
+// could do that and use the same state file.
 func (f *File) relock() error {
 	path := f.path + ".lock"
 	if isAt(path, f.lock) {

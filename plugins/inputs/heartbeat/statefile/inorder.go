@@ -8,8 +8,8 @@ import (
 )
 
 // inOrder runs jobs concurrently on all processors, and yields their results in the order of the
-// jobs. It starts a few jobs before the consumer asks for their results. If a job or the iterator
-// of jobs panics, inOrder panics, too.
+// jobs. It starts a few jobs ahead, before the consumer needs their results. If a job or the
+// iterator of jobs panics, inOrder panics, too.
 func inOrder[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		all, stop := make(chan chan result[T], 2*runtime.GOMAXPROCS(0)), make(chan struct{})

@@ -21,15 +21,15 @@ import (
 const (
 	// flushPause is the time between two saves of changes.
 	flushPause = 200 * time.Millisecond
-	// firstPace is how long after its start a collector first saves the time for which it has
-	// listened. It saves that time again whenever it has doubled, so that a collector that is killed
-	// again and again loses at most half of it. Later, Peers.Pace determines how often it is saved.
+	// firstPace is how long after its start a collector first saves for how long it has listened. It
+	// saves this duration again whenever the duration has doubled. So a collector that is repeatedly
+	// killed loses at most half of the duration. Later, Peers.Pace determines how often it is saved.
 	firstPace = 500 * time.Millisecond
 	// rewriteShare limits the share of time spent on rewriting the file: the pause after a rewrite is
 	// rewriteShare times as long as the rewrite.
 	rewriteShare = 100
 	rewritePause = time.Second
-	// pathPause is how often the Keeper checks that the file is still at its path.
+	// pathPause is the time between two checks that the file is still at its path.
 	pathPause = time.Second
 
 	// lockPatience is how long a starting collector waits for the process that uses the file to end.
@@ -59,8 +59,8 @@ func Path(option string, getenv func(string) string) string {
 type Peers interface {
 	// Restore restores records that were saved at the given time.
 	Restore(records []liveness.Record, saved, now time.Time)
-	// Unsaved returns some of the unsaved changes, which then no longer count as unsaved. It appends
-	// their records to records.
+	// Unsaved returns some of the unsaved changes, with their records appended to records. These
+	// changes no longer count as unsaved.
 	Unsaved(records []liveness.Record) liveness.Changes
 	// DropUnsaved drops all unsaved changes, because everything will be saved again.
 	DropUnsaved()
@@ -72,9 +72,10 @@ type Peers interface {
 	Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int)
 	// Listened returns how long the collector has listened.
 	Listened(now time.Time) time.Duration
-	// Pace returns how often to save how long the collector has listened.
+	// Pace returns the interval at which to save how long the collector has listened.
 	Pace() time.Duration
-	// Rebuilt reports whether everything must be saved again since the last call.
+	// Rebuilt reports whether something happened since the last call that makes it necessary to save
+	// everything again.
 	Rebuilt() bool
 	// Contained calls do. If do panics, Contained logs the panic and returns false.
 	Contained(what string, do func()) bool
@@ -91,8 +92,8 @@ type Logger interface {
 }
 
 // A Keeper saves the peers, and restores them when the collector is started again. Without a path
-// it does nothing. The caller calls Open, Load, Keep and Close in this order, and Health at any
-// time.
+// it does nothing. The caller must call Open, Load, Keep and Close in this order. It may call
+// Health at any time.
 type Keeper struct {
 	path  string
 	log   Logger
@@ -119,8 +120,8 @@ func NewKeeper(path string, peers Peers, log Logger) *Keeper {
 }
 
 // Open locks the file. If another process uses the file, Open waits a little, because that process
-// may be about to end. It returns an error only if that process continues to use the file. It logs
-// any other problem with the file, and then the state is not restored.
+// may be about to end. It returns an error only if that process continues to use the file. If there
+// is any other problem with the file, Open logs the problem and the state is not restored.
 func (k *Keeper) Open(now time.Time) error {
 	if k.path == "" {
 		return nil
@@ -249,7 +250,7 @@ func userName() string {
 	return id
 }
 
-// Keep saves changes regularly until ctx ends, and saves everything then.
+// Keep saves changes regularly until ctx ends. Then it saves the last records of all peers.
 func (k *Keeper) Keep(ctx context.Context) {
 	timer := time.NewTimer(flushPause)
 	defer timer.Stop()
@@ -340,8 +341,9 @@ func (k *Keeper) noteResult(err error) {
 	}
 }
 
-// flush appends the unsaved changes to the file, and how long the collector has listened. If
-// follows is set, the caller writes more at once, so that all can be written together.
+// flush appends the unsaved changes to the file. It also saves how long the collector has listened,
+// if that is due. If follows is set, the caller writes more at once, so that all can be written
+// together.
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
@@ -465,7 +467,7 @@ type Health struct {
 	Age    time.Duration // the time since then
 }
 
-// Health returns the Health as of now.
+// Health returns the current Health.
 func (k *Keeper) Health(now time.Time) Health {
 	saved := k.saved.Load()
 	return Health{

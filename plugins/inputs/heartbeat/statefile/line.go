@@ -39,9 +39,9 @@ var (
 	errForeign = errors.New("it is not a heartbeat state file")
 )
 
-// A line is one entry of the journal. It has the number of the collector's life that wrote it, and
-// how long the collector had listened in that life. A line without a peer is a mark. It says that
-// all lines before it were still correct at the time of the mark.
+// A line is one entry of the journal. It has the number of the run (life) of the collector that
+// wrote it, and how long the collector had listened in that run. A line without a peer is a mark.
+// It says that all lines before it were still correct at the time of the mark.
 type line struct {
 	Life     uint64        `json:"life"`
 	Listened time.Duration `json:"listened_ns"`
@@ -114,7 +114,7 @@ func parseLine(text []byte, p *savedPeer) (line, error) {
 	return l, checkSpan("listened_ns", l.Listened, 0, maxSpan)
 }
 
-// decode decodes a line with encoding/json. It can decode every valid line.
+// decode decodes a line with encoding/json, which is slow but can decode every valid line.
 func (l *line) decode(object []byte) error {
 	err := decodeStrictly(object, l)
 	if l.Peer != nil {
@@ -140,8 +140,8 @@ func decodeStrictly(object []byte, value any) error {
 	return nil
 }
 
-// shortened returns err with a short and printable text for the log. A damaged line can cause an
-// error whose text is neither.
+// shortened returns err with a short and printable text for the log. The text of an error about a
+// damaged line can be very long or unprintable.
 func shortened(err error) error {
 	text := err.Error()
 	if len(text) > maxText {
@@ -155,7 +155,7 @@ func shortened(err error) error {
 	}, text))
 }
 
-// A lineReader reads lines.
+// A lineReader reads a file line by line.
 type lineReader struct {
 	src   *bufio.Reader
 	text  []byte

@@ -28,8 +28,8 @@ func (e *LockedError) Unwrap() error { return e.err }
 // Own reports whether this process itself uses the file.
 func (e *LockedError) Own() bool { return e.PID == os.Getpid() }
 
-// openLock opens and locks a lock file. The lock ends when the process ends. Read permission is
-// enough to lock a file.
+// openLock opens a lock file, or creates it, and locks it. The lock ends when the process ends.
+// Read permission is enough to lock a file.
 func openLock(path string) (*os.File, error) {
 	lock, err := openRegular(path, os.O_RDONLY|os.O_CREATE)
 	if err != nil {

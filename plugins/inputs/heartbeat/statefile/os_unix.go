@@ -24,8 +24,8 @@ func makeDefaultDir(string) {}
 func grantCommand(user, path string) string { return "chown " + user + " " + path }
 func mkdirCommand(user, path string) string { return "install -d -o " + user + " " + path }
 
-// tryLock locks file without waiting. Another descriptor cannot be locked then, even in this
-// process.
+// tryLock locks file without waiting. While it is locked, no other descriptor of the file can be
+// locked, not even in this process.
 func tryLock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }

@@ -38,7 +38,8 @@ func lockedByte() *windows.Overlapped {
 	return &windows.Overlapped{OffsetHigh: 1 << 30}
 }
 
-// tryLock locks file without waiting. Another handle cannot be locked then, even in this process.
+// tryLock locks file without waiting. While it is locked, no other handle of the file can be
+// locked, not even in this process.
 func tryLock(file *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	return windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, lockedByte())

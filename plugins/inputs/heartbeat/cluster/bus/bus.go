@@ -1,5 +1,6 @@
 // Package bus carries messages between collectors. Each collector embeds a NATS server, and routes
-// connect the servers. The package knows addresses and the secret. It never looks into messages.
+// connect the servers. The package knows addresses and the secret, and never the contents of
+// messages.
 //
 // Only collectors with the same secret can open a route to this collector. In the other direction
 // there is no such protection without TLS: any program that listens at the address of a mate can
@@ -38,14 +39,15 @@ type Options struct {
 
 // Logger receives the log messages of a Bus.
 type Logger interface {
-	// Infof logs a change.
+	// Infof logs a change of the connection to a collector.
 	Infof(format string, args ...any)
 	// Warnf logs a problem with the connection to a collector.
 	Warnf(format string, args ...any)
 }
 
-// A Bus carries messages from each collector to all others that are reachable. Messages of one
-// collector stay in order. A message may be lost, but it never arrives twice.
+// A Bus carries messages from each collector to all others that are reachable. Messages from one
+// collector arrive in the order in which they were sent. A message may be lost, but it never
+// arrives twice.
 type Bus struct {
 	log    Logger
 	server *server.Server
@@ -61,8 +63,8 @@ type Bus struct {
 	once   sync.Once      // guards Close
 }
 
-// Open listens for the other collectors and starts connecting to them. It does not wait for any of
-// them. If it returns an error, the error names the address.
+// Open listens for the other collectors and starts connecting to them. It does not wait for
+// connections. If it returns an error, the error names the address.
 func Open(o *Options) (*Bus, error) {
 	token := rand.Text()
 	s, err := startServer(o, token)
@@ -95,8 +97,8 @@ func (b *Bus) Send(message []byte) {
 // messages. If the receiver is too slow, the newest messages are lost. The channel is never closed.
 func (b *Bus) Received() <-chan []byte { return b.received }
 
-// Close ends all routes, and returns when all goroutines have ended. If the server is just
-// connecting to a mate, Close may have to wait until the name of that mate is resolved.
+// Close ends all routes, and returns when all goroutines have ended. If the server is trying to
+// connect to a mate, Close may have to wait until the mate's host name is resolved.
 func (b *Bus) Close() {
 	b.once.Do(func() {
 		b.client.Close()

@@ -68,7 +68,8 @@ func checkCollector(ctx context.Context, conn net.Conn, address string, secret [
 	return sendConnect(conn, lines, secret)
 }
 
-// configFor returns a copy of config that verifies the certificate for the host of an address.
+// configFor returns a copy of config for a connection to an address. With it, the certificate is
+// verified for the host of the address.
 func configFor(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
@@ -142,7 +143,7 @@ func sendConnect(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 	}
 }
 
-// explainReadError explains why a connection ended.
+// explainReadError returns an error that explains why a connection ended.
 func explainReadError(err error) error {
 	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
@@ -153,7 +154,7 @@ func explainReadError(err error) error {
 	return fmt.Errorf("it closed the connection: %w", withoutAddress(err))
 }
 
-// explainTLSError explains why a handshake failed.
+// explainTLSError returns an error that explains why a TLS handshake failed.
 func explainTLSError(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
@@ -179,8 +180,8 @@ func remoteAlert(err error) error {
 	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// usesTLS reports whether the other side uses TLS. It does not matter whether the certificates
-// are accepted.
+// usesTLS reports whether the other side uses TLS. Certificates that are not accepted do not
+// matter.
 func usesTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()

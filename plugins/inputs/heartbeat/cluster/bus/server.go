@@ -20,7 +20,7 @@ const (
 	cluster = "heartbeat" // the name of the cluster
 	user    = "collector"
 
-	// A route ends after three intervals if its other side is gone or frozen.
+	// A route ends after three intervals if the server at the other end is gone or frozen.
 	pingInterval = 1500 * time.Millisecond
 	maxPings     = 2
 
@@ -30,9 +30,9 @@ const (
 	handshakeTime = 5 * time.Second  // for a connection to authenticate
 	startTime     = 30 * time.Second // for the server to listen, which takes milliseconds
 
-	// NATS makes about one attempt to connect a second, and counts the attempts. It reports the first
-	// one, which nearly always fails when all collectors start together, and each attempt whose number
-	// is divisible by one of these numbers.
+	// About once a second, NATS tries to connect to each mate that is not connected, and counts the
+	// attempts. It reports each attempt whose number is divisible by one of these numbers. It also
+	// reports the first attempt, which nearly always fails when all collectors start together.
 	reportFirst = 10
 	reportAgain = 3600
 )
@@ -46,8 +46,8 @@ func password(secret []byte) string {
 }
 
 // startServer starts a server that accepts and opens routes. Only a client with the token can
-// connect to it. It uses no files, no signal handlers, and no port except that of the routes and
-// one for clients on loopback.
+// connect to it. It uses no files and no signal handlers. It listens on two ports: one for routes,
+// and one on loopback for clients.
 func startServer(o *Options, token string) (*server.Server, error) {
 	options, err := serverOptions(o, token)
 	if err != nil {
@@ -116,7 +116,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	}, nil
 }
 
-// listenAddress splits an address. Port 0 means any free port.
+// listenAddress returns the host and port of an address. The port 0 stands for any free port.
 func listenAddress(address string) (host string, port int, err error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -142,7 +142,8 @@ func routeURLs(mates []string, password string) ([]*url.URL, error) {
 	return routes, nil
 }
 
-// awaitRoutes waits until the server listens for routes. If that fails, it returns the error.
+// waitUntilListening waits until the server listens for routes. If that fails, it returns the
+// error.
 func waitUntilListening(s *server.Server, fatal <-chan error) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -165,7 +166,8 @@ func stopServer(s *server.Server) {
 	s.WaitForShutdown()
 }
 
-// connect creates the only client, which publishes and receives for the bus.
+// connect creates the client that sends and receives messages for the bus. It is the only client of
+// the server.
 func (b *Bus) connect(token string) error {
 	client, err := nats.Connect("",
 		nats.InProcessServer(b.server),

@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// serverLog is the logger of the NATS server. It logs only the few problems that a user must know
-// about, in plain words.
+// serverLog is the logger of the NATS server. It logs only problems that a user must know about, in
+// its own words.
 type serverLog struct {
 	to    Logger
 	limit loglimit.ByPlace
@@ -38,7 +38,7 @@ func (*serverLog) Debugf(string, ...any) {}
 // Tracef is never called.
 func (*serverLog) Tracef(string, ...any) {}
 
-// Fatalf keeps the error for startServer: NATS's own logger would end the process.
+// Fatalf passes the error to startServer. NATS's own logger would end the process.
 func (l *serverLog) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	for _, arg := range args {
@@ -96,9 +96,9 @@ const (
 	maxTLSHosts = 100
 )
 
-// warnTLSFailed warns about the second failure in a row. A single failure may be a port scan. It
-// may also be an attempt of NATS to connect to an address that it learned from another collector,
-// because NATS has no verified name for that address.
+// warnTLSFailed warns about the second failure in a row. A single failure may be a port scan. NATS
+// may also have tried to connect to an address that it learned from another collector. That fails,
+// because NATS does not know the host name of such an address and cannot verify the certificate.
 func (l *serverLog) warnTLSFailed(from, problem string, now time.Time) {
 	host, _, err := net.SplitHostPort(from)
 	if err != nil {
