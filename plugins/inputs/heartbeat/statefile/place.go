@@ -18,7 +18,7 @@ func openRegular(path string, flag int) (*os.File, error) {
 }
 
 // openUnchecked is like openRegular, but checks the file only after opening it. This check is
-// always needed, because the file at the path may have been replaced since an earlier check.
+// needed in any case, because the file may have been replaced after an earlier check.
 func openUnchecked(path string, flag int) (*os.File, error) {
 	file, err := os.OpenFile(path, flag|openFlags, mode)
 	if err != nil {
@@ -35,8 +35,7 @@ func openUnchecked(path string, flag int) (*os.File, error) {
 	return file, nil
 }
 
-// checkPlace returns an error if there is something other than a regular file at path. There may be
-// no file at all.
+// checkPlace returns an error if the file at path exists but is not a regular file.
 func checkPlace(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -60,7 +59,7 @@ func checkMode(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%q is not a regular file", path)
 }
 
-// isAt reports whether file is still the file at path. If it cannot find out, it returns true.
+// isAt reports whether file is still the file at path. If this is unknown, it returns true.
 func isAt(path string, file *os.File) bool {
 	own, err := file.Stat()
 	if err != nil {
@@ -73,16 +72,16 @@ func isAt(path string, file *os.File) bool {
 	return os.SameFile(own, found)
 }
 
-// isShorter reports whether file has fewer bytes than size. If it cannot find out, it returns
-// false.
+// isShorter reports whether file has fewer bytes than size. If this is unknown, it returns false.
 func isShorter(file *os.File, size int64) bool {
 	info, err := file.Stat()
 	return err == nil && info.Size() < size
 }
 
 // giveAway gives a file that root has created to the owner of its directory. If the directory
-// belongs to root, it gives the file to the owner of the existing file at the path before. This
-// way, root can try out a configuration that a service under another user will run later.
+// belongs to root, giveAway gives the new file to the owner of the file at the path before, if
+// there is one. This way, root can try out a configuration that a service under another user will
+// run later.
 func giveAway(file *os.File, before string) {
 	if os.Geteuid() != 0 {
 		return

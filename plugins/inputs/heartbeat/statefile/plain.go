@@ -25,15 +25,16 @@ type visitor interface { //nolint:interfacebloat // one method for each kind of 
 	instant(name string, at *time.Time)
 	address(name string, addr *netip.Addr)
 	numbers(name string, all []uint32)
-	// object begins an object, if there is one. end ends it.
+	// object begins a nested object, and reports whether there is one. end ends the object.
 	object(name string, there bool) bool
 	end()
-	// list begins a list of n objects, if there is one. item begins its object i, and is called
-	// until it returns false. endItem ends an object.
+	// list begins a list of n objects, and reports whether there is one. item begins object i of the
+	// list, and endItem ends it. item is called until it returns false.
 	list(name string, n int) bool
 	item(i int) bool
 	endItem()
-	// rareList writes a list of n objects that few peers have.
+	// rareList writes a list of n objects. It is for lists that few peers have, and uses
+	// encoding/json.
 	rareList(name string, n int, all any)
 	// refuse notes that a number does not fit its type.
 	refuse()
@@ -187,7 +188,7 @@ func inUTC(all []time.Time) (utc []time.Time) {
 	return utc
 }
 
-// visitInteger visits a number of any integer type.
+// visitInteger visits a number of any of these integer types.
 func visitInteger[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
 	n := v.number(name, int64(*x))
 	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
@@ -239,7 +240,7 @@ func (w *plainWriter) text(name string, s *string) {
 	}
 }
 
-// quote writes a string in quotes.
+// quote writes s as a JSON string.
 func (w *plainWriter) quote(s string) {
 	if !isPlain(s) {
 		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // works for any string
@@ -270,7 +271,7 @@ func (w *plainWriter) flag(name string, is *bool) {
 	}
 }
 
-// instant writes a time in UTC: RFC 3339 cannot represent some zones of 1900.
+// instant writes a time in UTC, because RFC 3339 cannot represent some time zones of the year 1900.
 func (w *plainWriter) instant(name string, at *time.Time) {
 	if !at.IsZero() {
 		w.key(name)
@@ -389,7 +390,7 @@ func (r *plainReader) nextIs(name string) bool {
 	return true
 }
 
-// expect skips the given character.
+// expect skips the character c, which must be the next one.
 func (r *plainReader) expect(c byte) {
 	if len(r.rest) == 0 || r.rest[0] != c {
 		r.refuse()
@@ -408,7 +409,7 @@ func (r *plainReader) number(name string, n int64) int64 {
 	return n
 }
 
-// integer reads a number.
+// integer reads an integer from the text.
 func (r *plainReader) integer() int64 {
 	const most = 19 // digits; with so many, an overflow shows in the sign
 	i, n, negative := 0, int64(0), r.rest[0] == '-'
@@ -440,7 +441,7 @@ func (r *plainReader) text(name string, s *string) {
 	*s = r.latest
 }
 
-// quoted reads a string in quotes that has no escapes.
+// quoted reads a JSON string without escapes.
 func (r *plainReader) quoted() []byte {
 	r.expect('"')
 	ascii := true

@@ -23,15 +23,16 @@ type State struct {
 }
 
 // An entry is the latest line of a peer. It is kept as text, and parsed again after all lines are
-// read: garbage collection with a million records in memory would take longer than parsing the
-// lines twice.
+// read. Parsing twice is faster than keeping a million records in memory, because of garbage
+// collection.
 type entry struct {
 	text     []byte        // nil if the peer is gone
 	life     int           // in contents.lives
 	listened time.Duration // in that life
 }
 
-// record returns the record of the peer. If possible, it stores it in p, to avoid an allocation.
+// record returns the record of the peer. If possible, it stores the record in p, to avoid an
+// allocation.
 func (e *entry) record(p *savedPeer) *liveness.Record {
 	l, _ := parseLine(e.text, p) //nolint:errcheck // it was parsed before
 	return (*liveness.Record)(l.saved)
@@ -43,7 +44,7 @@ type life struct {
 	listened time.Duration // in total, as far as known
 }
 
-// portion is the number of peers that are restored at once.
+// portion is how many peers are restored at once.
 const portion = 512
 
 // contents are the parsed lines of a file.
@@ -89,7 +90,7 @@ func readContents(r io.Reader) (*contents, error) {
 	return readWithoutHeader(lines)
 }
 
-// versionOf returns the version of a state file whose first line is first.
+// versionOf returns the version of a state file, which is in its first line.
 func versionOf(first []byte) (int, error) {
 	// The headers of other versions may have more members, so unknown members are allowed. The header
 	// of version 1 has no checksum.
@@ -141,7 +142,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 	return c, nil
 }
 
-// blockSize is how many bytes of lines one goroutine parses.
+// blockSize is the approximate size of a block in bytes.
 const blockSize = 256 << 10
 
 // A block is a group of consecutive lines that one goroutine parses.
@@ -150,7 +151,7 @@ type block struct {
 	err   error // why it could not be read
 }
 
-// A parsedLine is a parsed line, or its error.
+// A parsedLine is a parsed line, or the error from parsing it.
 type parsedLine struct {
 	text []byte
 	err  error
@@ -273,8 +274,8 @@ func (c *contents) state(now time.Time) State {
 	return s
 }
 
-// cutOff returns an error if the end of the file is missing: each save ends with a mark. While a
-// collector is writing to the file, a missing end is normal.
+// cutOff returns an error if the end of the file is missing, that is, if the file does not end with
+// a mark. While a collector is writing to the file, that is normal.
 func (c *contents) cutOff() error {
 	since := "everything after that"
 	if !c.last.IsZero() {
@@ -330,8 +331,8 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 // restoredPeers are the records of some peers, in a buffer that is reused.
 type restoredPeers struct{ records []liveness.Record }
 
-// expect sets r to the records of entries, corrected for the time that passed until the end of the
-// file.
+// read sets r to the records of entries, corrected for the time that passed until the file was last
+// written.
 func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]
 	var peer savedPeer

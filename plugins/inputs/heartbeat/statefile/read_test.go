@@ -17,7 +17,7 @@ import (
 
 // goldens are a file of each version, and several of version 2: as written now, with the zeros
 // that were written before, and without the keys that were added since. Every build must read the
-// lastJobs two versions and write the last one in the same way. If that fails, a new version of the
+// last two versions and write the last one in the same way. If that fails, a new version of the
 // format is needed, not a new golden file.
 var goldens = []string{
 	"testdata/version1.state", "testdata/version2.state", "testdata/version2_without_events.state", "testdata/version2_numbered.state",

@@ -12,9 +12,8 @@ import (
 )
 
 const (
-	// maxSpan is twice the maximum of an option, because other durations may be added to the value of
-	// an option. maxLearnt is more than the maximum of lateness, which is four times the longest
-	// interval.
+	// maxSpan is twice the maximum value of an option, because other durations may be added to that
+	// value. Lateness can be up to four times the longest interval, and maxLearnt is longer than that.
 	longest   = 10 * 365 * 24 * time.Hour
 	maxSpan   = 2 * longest
 	maxLearnt = 5 * 365 * 24 * time.Hour
@@ -29,8 +28,8 @@ const (
 )
 
 // A savedPeer is a Record with JSON names. Records are converted to savedPeers, so the compiler
-// reports a field of Record that is missing here. Without that, a restart would lose the field. If
-// a new field is a number that grows by addition, CheckRecord must limit it.
+// reports an error if a field of Record is missing here. Otherwise that field would be lost in a
+// restart. If a new field is a number that grows by addition, CheckRecord must limit it.
 type savedPeer struct {
 	ID     liveness.ID      `json:"id"`
 	Addr   netip.Addr       `json:"addr,omitzero"`
@@ -104,8 +103,8 @@ type savedPeer struct {
 type storedPeer struct {
 	savedPeer
 
-	// Numbered is obsolete. It numbered events by the beats before them, but collectors count beats
-	// differently. It is read and ignored.
+	// Numbered is obsolete. It was used to number events by the count of beats before them, but
+	// collectors count beats differently. It is read and ignored.
 	Numbered json.RawMessage `json:"events,omitzero"`
 }
 
@@ -228,7 +227,7 @@ func checkInstants(r *liveness.Record) error {
 	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkOptionalInstant("promise", r.Promise), checkOptionalInstant("due", r.Due))
 }
 
-// checkIfAny is like checkInstant, but allows the zero time.
+// checkOptionalInstant is like checkInstant, but allows the zero time.
 func checkOptionalInstant(name string, at time.Time) error {
 	if at.IsZero() {
 		return nil

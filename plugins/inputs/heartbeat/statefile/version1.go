@@ -18,7 +18,7 @@ import (
 const sealPrefix = `{"peers":`
 
 // lastLine returns the last line of a file with the given number of peers and the given checksum.
-// It is compared as text, because a parser would not notice some damage.
+// The last line is compared as text, because a parser would not notice some damage.
 func lastLine(peers int, sum uint32) string {
 	return fmt.Sprintf(sealPrefix+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }

@@ -25,10 +25,10 @@ const (
 	maxSmallFile = 4 << 10
 	// directoryWait is how long reading the directory may take.
 	directoryWait = 10 * time.Second
-	// secondRead is how long after the start the directory is read for the second time: a file may
-	// have been missing for a moment during the first read, because it was being replaced.
+	// secondRead is how long after the start the directory is read for the second time. During the
+	// first read, a file may have been missing for a moment because it was being replaced.
 	secondRead = time.Second
-	// maxNamed is how many skipped files the log names.
+	// maxNamed is the maximum number of skipped files that the log names.
 	maxNamed = 5
 )
 
@@ -82,7 +82,7 @@ var ignoredEndings = []string{
 // sedTemp matches the temporary files of sed -i.
 var sedTemp = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
 
-// read returns the current contents of the directory.
+// read reads the directory and returns its current contents.
 func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryWait)
 	defer cancel()
@@ -93,7 +93,7 @@ func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	return listing, err
 }
 
-// secretsByID returns the secrets in the files, by key id.
+// secretsByID returns the secrets in files with the given contents, by key id.
 func (d *directory) secretsByID(contents map[string]regular.Content) map[string]readResult {
 	names := make(map[string]string, len(contents)) // by id
 	found := make(map[string]readResult, len(contents))
@@ -120,7 +120,7 @@ func (d *directory) secrets(name string, content *regular.Content) ([][]byte, er
 	return secretsIn(filepath.Join(d.files.Name, name), content)
 }
 
-// source returns the source of a key.
+// source returns the source of the key with the given id. It adds the source if it is new.
 func (d *directory) source(id string) *source {
 	if d.known[id] == nil {
 		d.known[id] = &source{id: id, option: "keys_dir"}
@@ -162,7 +162,7 @@ func describeCount(secrets map[string][][]byte) string {
 }
 
 // describeSkipped returns text with the names of some skipped files, because a host may have a name
-// that is skipped. It omits hidden files, because no host name begins with a dot.
+// like that. It omits hidden files, because no host name begins with a dot.
 func describeSkipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
 	switch more := len(names) - maxNamed; {
@@ -186,9 +186,8 @@ func DirectoryProblems(path string, taken []string, log Logger) []error {
 	return d.wrong
 }
 
-// addDirectory adds the keys of a directory. If a file is invalid, only its own key is missing. If
-// a key is also in 'keys', addDirectory returns an error, because it is not clear which of the two
-// is meant.
+// addDirectory adds the keys of a directory. It skips the keys of invalid files. If a key is also
+// in 'keys', it returns an error, because it is not clear which of the two to use.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
 	secrets, err := d.readFirst()
@@ -206,7 +205,7 @@ func (k *Keys) addDirectory(path string, taken []string) error {
 }
 
 // logStart logs how many keys were read at the start, and which files were invalid. It is called
-// only after a successful start, because a failed start is retried again and again.
+// only after a successful start, because Telegraf repeats failed starts.
 func (k *Keys) logStart() {
 	k.log.Infof("%s", k.dir.about)
 	for _, err := range k.dir.wrong {
@@ -214,7 +213,7 @@ func (k *Keys) logStart() {
 	}
 }
 
-// readAgainSoon reads the directory for the second time.
+// readAgainSoon waits for secondRead, and reads the directory for the second time.
 func (k *Keys) readAgainSoon(ctx context.Context) {
 	select {
 	case <-ctx.Done():

@@ -35,8 +35,8 @@ type Logger interface {
 	Warnf(format string, args ...any)
 }
 
-// Keys are the secrets of the keys with which beats may be signed. The files of secrets are reread
-// regularly.
+// Keys are the keys with which beats may be signed, and their secrets. The files of secrets are
+// reread regularly.
 type Keys struct {
 	log Logger
 
@@ -157,8 +157,8 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	return secrets, nil
 }
 
-// readFirst verifies the signature of a payload. It returns the JSON object of the payload and the
-// id of the key that signed it, or "" if the payload is not signed.
+// verifySignature verifies the signature of a payload, if it has one. It returns the JSON object of
+// the payload and the id of the key that signed it, or "" if the payload is not signed.
 func (k *Keys) verifySignature(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
@@ -178,7 +178,7 @@ func (k *Keys) verifySignature(payload []byte) (object []byte, signer string, re
 	return signed.Object, id, nil
 }
 
-// option returns the name of the option in which an operator adds keys.
+// option returns the name of the option to which an operator can add keys.
 func (k *Keys) option() string {
 	if k.dir != nil {
 		return "keys_dir"
@@ -274,7 +274,7 @@ func (k *Keys) logProblem(s *source, err error) {
 	s.logged = text
 }
 
-// set sets the secrets of a key. It reports whether they were different before.
+// set replaces the secrets of a key. It reports whether the previous secrets were different.
 func (k *Keys) set(id string, secrets [][]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

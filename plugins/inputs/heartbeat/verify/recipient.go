@@ -17,8 +17,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Recipient knows by which names signed beats may name this collector as their recipient. This
-// protects against beats that were recorded on the way to another collector (PROTOCOL.md, 12.4).
+// A Recipient has the id and the names of this collector. Signed beats name their recipient, so
+// beats recorded on the way to another collector are refused here (PROTOCOL.md, 12.4).
 type Recipient struct {
 	id       string
 	names    []string
@@ -30,7 +30,7 @@ type Recipient struct {
 }
 
 // NewRecipient returns the Recipient of a collector with the given id and names, both in the form
-// secretsFor wire.Host. If required is set, signed beats must name the collector.
+// of wire.Host. If required is set, signed beats must name the collector.
 func NewRecipient(id string, names []string, required bool, log Logger) *Recipient {
 	return &Recipient{id: id, names: names, required: required, log: log}
 }

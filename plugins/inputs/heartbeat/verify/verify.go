@@ -63,7 +63,7 @@ func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *S
 	return signer, r.checkSource(&said.Beat, signer, from)
 }
 
-// Check returns a refusal if an unsigned beat must not be trusted, or nil.
+// Check returns a refusal if b, which is not signed, must not be trusted, or nil.
 func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	if refusal := r.checkSigned(b, "", from); refusal != nil {
 		return refusal
@@ -71,7 +71,8 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	return r.checkSource(b, "", from)
 }
 
-// checkSource returns a refusal if b does not match its source, or nil.
+// checkSource returns a refusal if the host, address or pid in b does not match the source of b, or
+// nil.
 func (r *Rules) checkSource(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
@@ -89,7 +90,7 @@ func (r *Rules) checkSource(b *wire.Beat, signer string, from *Speaker) *wire.Re
 }
 
 // checkSigned checks that a beat is signed if required, and that a signed beat has all members that
-// it needs. The signature itself has been checked before.
+// it needs. The signature itself must have been checked before.
 func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case signer == "" && r.Signature:
@@ -128,8 +129,8 @@ func certifies(certificate *x509.Certificate, host string) bool {
 	return certificate.VerifyHostname(host) == nil || err == nil && name == host
 }
 
-// hasPID reports whether number is a pid of the process whose pid here is pid. In a container, a
-// process has other pids. This only happens on Linux.
+// hasPID reports whether number is a pid of the process that has the pid pid here. On Linux, a
+// process in a container also has a pid there.
 func hasPID(pid, number uint32) bool {
 	if pid == number {
 		return true
