@@ -13,7 +13,7 @@ import (
 
 const (
 	presencePause = time.Second
-	// presenceValid is how long a collector counts as present after it sent a presence message.
+	// presenceValid is how long a collector counts as present after its last presence message.
 	presenceValid = 3 * time.Second
 	roundPause    = time.Minute
 	// startPatience is how long a starting collector waits for a mate.
@@ -21,8 +21,8 @@ const (
 	// stalledAfter is the pause between ticks after which this collector counts as stalled. After a
 	// stall, its information is older than it seems, and it must process waiting messages first.
 	stalledAfter = 500 * time.Millisecond
-	// maxDelay is how much longer than the fastest message a message may travel. Later messages are
-	// ignored.
+	// maxDelay is how much longer a message may travel than the fastest message. If it travels longer,
+	// it is ignored.
 	maxDelay = 3 * time.Second
 	// drift is the inverse of the maximum drift between two monotonic clocks, which is 1 in 1000.
 	drift = 1000

@@ -140,7 +140,10 @@ func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
 func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
 	ours, reported := r.own[id]
 	theirs := r.changedElsewhere(id)
-	return reported && !at.Before(ours.at) && !theirs.After(ours.at.Add(overlap)) && (!ours.well || at.Sub(r.stopped) < followUpFor || at.Sub(ours.at) < followUpFor)
+	if !reported || at.Before(ours.at) || theirs.After(ours.at.Add(overlap)) {
+		return false
+	}
+	return !ours.well || at.Sub(r.stopped) < followUpFor || at.Sub(ours.at) < followUpFor
 }
 
 // changedElsewhere returns when a mate last reported a change of state of a peer, or the zero

@@ -68,9 +68,9 @@ func TestHeraldTakesOver(t *testing.T) {
 		require.Equal(t, c.want, h.takeIDs(now))
 		require.True(t, h.Admit(changeTo(liveness.Dead, 5), now))
 		require.Equal(t, []int64{5}, h.takeIDs(now))
-		require.True(t, h.Admit(changeTo(liveness.Suspect, 1), now), "a mate has told it, but before the last word")
+		require.True(t, h.Admit(changeTo(liveness.Suspect, 1), now), "a mate has reported it, but before our latest report")
 		h.noteIDs(now.Add(overlap), 6)
-		require.False(t, h.Admit(changeTo(liveness.Alive, 6), now), "a mate has told it since")
+		require.False(t, h.Admit(changeTo(liveness.Alive, 6), now), "a mate has reported it since")
 	}
 }
 
@@ -87,7 +87,7 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		again   bool
-		changed time.Duration // when a mate told a change with id 9, after the suspicion; 0 for never
+		changed time.Duration // when a mate reported a change with id 9, after the suspicion; 0 for never
 		events  []*liveness.Transition
 		want    []int64
 	}{
@@ -97,11 +97,11 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 		{"from one that was lost", true, 0, []*liveness.Transition{suspect, restart, back}, []int64{1, 3, 2}},
 		{"not over", false, 0, []*liveness.Transition{suspect, back, suspect}, []int64{1}},
 		{"rightly", false, 0, []*liveness.Transition{suspect, dead, back}, []int64{1, 4, 2}},
-		{"the mate told it alive before", false, -time.Minute, []*liveness.Transition{suspect, back}, nil},
-		{"the mate told another one just before", false, -time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
-		{"the mate told it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
-		{"the mate told its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
-		{"the mate told another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate reported it alive before", false, -time.Minute, []*liveness.Transition{suspect, back}, nil},
+		{"the mate reported another one just before", false, -time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate reported it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
+		{"the mate reported its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
+		{"the mate reported another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
 	} {
 		begin := time.Now()
 		now := begin.Add(2 * time.Second)
@@ -116,7 +116,7 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 	}
 }
 
-// A report made while the mate that speaks was not reachable is taken back, unless that mate has
+// A report made while the mate that reports events was not reachable is taken back, unless that mate has
 // done so itself.
 func TestHeraldTakesBackItsReport(t *testing.T) {
 	for _, byMate := range []bool{false, true} {
@@ -132,7 +132,7 @@ func TestHeraldTakesBackItsReport(t *testing.T) {
 			want = nil
 		}
 		require.Equal(t, want, idsOf(h.TakeOverdue(now.Add(overdueAfter))))
-		require.Empty(t, h.StartReporting(false, now.Add(overdueAfter)), "it is not told again")
+		require.Empty(t, h.StartReporting(false, now.Add(overdueAfter)), "it is not reported again")
 		h.StopReporting(now)
 		later := now.Add(followUpFor)
 		require.False(t, h.Admit(changeTo(liveness.Suspect, 3), later))
@@ -140,11 +140,11 @@ func TestHeraldTakesBackItsReport(t *testing.T) {
 	}
 }
 
-// A later report of a mate about the same peer is the last word, even if its event is different:
+// A later report of a mate about the same peer counts as the latest report, even if its event is different:
 // the mate has not seen the report from here.
 func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 	for ago, want := range map[time.Duration][]int64{
-		0: {}, 2 * time.Second: {2}, time.Second - overlap: {2}, // then both may think that the other one had it
+		0: {}, 2 * time.Second: {2}, time.Second - overlap: {2}, // then both may think that the other one reported last
 	} {
 		now := time.Now()
 		h := Reporter{mates: true, reporting: true}
@@ -153,7 +153,7 @@ func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 		h.StopReporting(now)
 		require.False(t, h.Admit(back, now.Add(time.Second)))
 		h.NoteReported([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
-		require.ElementsMatch(t, want, idsOf(h.TakeOverdue(now.Add(time.Second+overdueAfter))), "the mate spoke %v ago", ago)
+		require.ElementsMatch(t, want, idsOf(h.TakeOverdue(now.Add(time.Second+overdueAfter))), "the mate reported %v ago", ago)
 	}
 }
 
@@ -223,8 +223,8 @@ func TestHeraldLeavesWhatWasReportedDuringARestore(t *testing.T) {
 	require.Empty(t, h.TakeOverdue(now.Add(overdueAfter)))
 }
 
-// A collector that starts beside a mate that speaks takes for new what the mate has reported long
-// ago. It still reports ends if the mate is lost, and what follows on its own last word.
+// A collector that starts beside a mate that reports events takes events for new that the mate has reported long
+// ago. It still reports ends if the mate is lost, and later events of peers that it reported last.
 func TestHeraldJoins(t *testing.T) {
 	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
 		change := changeTo(state, id)

@@ -177,9 +177,9 @@ func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Add
 	j.enqueue(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
-// KeepTime lets the tracker judge silence at each tick until ctx ends. It first waits for deaf, the
-// time during which the collector was not listening. During that time, TCP connections of senders
-// have backed off: after an outage, TCP may need as much time again before it retries.
+// KeepTime lets the tracker judge silence at each tick until ctx ends. It first waits for deaf,
+// which is how long the collector was not listening. The reason is TCP's backoff: after an outage,
+// TCP may wait as long again before it retries.
 func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()

@@ -42,9 +42,9 @@ var OwnFields = []string{
 	"conflicts_total", "down_seconds", "exit_code", "lasted_seconds", "id",
 }
 
-// fieldPrefix is the prefix of the names of fields that a sender chooses. It keeps them different
-// from our own fields in every output. Without it, a field "peer_dead" of "heartbeat" would become
-// heartbeat_peer_dead in Prometheus, like our own metric.
+// fieldPrefix is the prefix of the names of fields that a sender chooses. With the prefix, they
+// differ from our own fields in every output. Without it, a field "peer_dead" of "heartbeat" would
+// become heartbeat_peer_dead in Prometheus, like our own metric.
 const fieldPrefix = "x_"
 
 // textSuffix is the suffix of the names of a sender's fields that are strings. All other fields of
@@ -296,7 +296,7 @@ type Mates struct {
 	Spared    int64 // total of peers not declared dead because a mate had later news
 }
 
-// Memory is the state of the state file.
+// Memory says whether a state file is in use, and how current it is.
 type Memory struct {
 	Wanted bool          // a state file is configured
 	Works  bool          // all changes are saved

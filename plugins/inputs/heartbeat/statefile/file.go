@@ -25,8 +25,8 @@ const (
 	// maxPending is how many bytes of lines are collected before they are written and synced at once.
 	maxPending = 4 << 20
 
-	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten. A file
-	// with more bytes of current lines than this may have as many bytes of outdated lines.
+	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten. A large
+	// file may have more: as many bytes of outdated lines as of current lines.
 	maxOutdated = 128 << 10
 
 	// smallSize is the size in bytes below which a file can be rewritten within a moment.
