@@ -14,19 +14,19 @@ import (
 type collector struct {
 	cluster.Peers // nil: methods that a simulation does not need are missing
 
-	now     time.Time
-	tracker *liveness.Tracker
-	circle  *cluster.Circle // nil for a collector without mates
-	sent    [][]byte        // messages that have not been received yet
-	ticks   uint64
-	report  func(*liveness.Transition) // reports an event
-	herald  *herald.Herald
+	now      time.Time
+	tracker  *liveness.Tracker
+	circle   *cluster.Circle // nil for a collector without mates
+	sent     [][]byte        // messages that have not been received yet
+	ticks    uint64
+	report   func(*liveness.Transition) // reports an event
+	reporter *herald.Reporter
 }
 
 // newCollector returns a collector that starts now. The number must differ between collectors. A
 // collector with mates exchanges messages with them.
 func newCollector(name string, number uint64, mates bool, now time.Time, report func(*liveness.Transition)) *collector {
-	c := &collector{now: now, report: report, herald: herald.New(true, now)}
+	c := &collector{now: now, report: report, reporter: herald.New(true, now)}
 	rules := defaultOptions()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)
@@ -34,7 +34,7 @@ func newCollector(name string, number uint64, mates bool, now time.Time, report 
 		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: noLog{}}
 		c.circle = cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
 	} else {
-		c.herald.Speak(false, now)
+		c.reporter.StartReporting(false, now)
 	}
 	return c
 }
@@ -65,7 +65,7 @@ func (c *collector) observe(b *liveness.Beat) {
 // tick lets the tracker judge silence.
 func (c *collector) tick() {
 	c.ticks++
-	c.reportAll(c.herald.Settle(c.now))
+	c.reportAll(c.reporter.TakeOverdue(c.now))
 	c.handleEvents(c.tracker.Tick(c.now))
 }
 
@@ -79,7 +79,7 @@ func (c *collector) talk() {
 // handleEvents reports events, unless a mate reports them.
 func (c *collector) handleEvents(changes []liveness.Transition) {
 	for _, change := range changes {
-		if c.herald.Admit(&change, c.now) {
+		if c.reporter.Admit(&change, c.now) {
 			c.report(&change)
 		}
 	}
@@ -91,21 +91,21 @@ func (c *collector) reportAll(changes []*liveness.Transition) {
 	}
 }
 
-func (c *collector) Ticks() uint64                { return c.ticks }
-func (c *collector) Able() (able, isolated bool)  { return true, c.tracker.Isolated() }
-func (c *collector) Flows() bool                  { return true }
-func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.now) }
-func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
-func (c *collector) Count() int                   { return c.tracker.Len() }
-func (c *collector) MatesChanged()                { c.tracker.MatesChanged() }
-func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
-func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
-func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until) }
-func (c *collector) TellAgain()                   { c.herald.TellAgain() }
-func (c *collector) Hush()                        { c.herald.Hush(c.now) }
-func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }
-func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
-	c.herald.NoteTold(events, ago, c.now)
+func (c *collector) Ticks() uint64                    { return c.ticks }
+func (c *collector) Able() (able, isolated bool)      { return true, c.tracker.Isolated() }
+func (c *collector) Flows() bool                      { return true }
+func (c *collector) Said() liveness.Said              { return c.tracker.TakeSaid(c.now) }
+func (c *collector) Settle(question uint32)           { c.tracker.Settle(question) }
+func (c *collector) Count() int                       { return c.tracker.Len() }
+func (c *collector) MatesChanged()                    { c.tracker.MatesChanged() }
+func (c *collector) Asked() (asked, spared int64)     { return c.tracker.Asked() }
+func (c *collector) LeaveToMate(until time.Time)      { c.reporter.LeaveToMate(until) }
+func (c *collector) ReportUntil(until time.Time)      { c.reporter.ReportUntil(until) }
+func (c *collector) RepeatRecent()                    { c.reporter.RepeatRecent() }
+func (c *collector) StopReporting()                   { c.reporter.StopReporting(c.now) }
+func (c *collector) TakeReported() []liveness.Telling { return c.reporter.TakeReported(c.now) }
+func (c *collector) NoteReported(ago time.Duration, events []liveness.Telling) {
+	c.reporter.NoteReported(events, ago, c.now)
 }
 
 func (c *collector) Contained(_ string, do func()) bool {
@@ -150,4 +150,4 @@ func (c *collector) HearRecords(mate string, ago time.Duration, records []livene
 	return needed
 }
 
-func (c *collector) Speak(again bool) { c.reportAll(c.herald.Speak(again, c.now)) }
+func (c *collector) StartReporting(again bool) { c.reportAll(c.reporter.StartReporting(again, c.now)) }

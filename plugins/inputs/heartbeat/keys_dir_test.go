@@ -170,7 +170,7 @@ func TestKeyInTwoPlaces(t *testing.T) {
 	}
 	write("WEB-1", secretTwo)
 	h, err := start()
-	const want = `key "web-1" of 'keys_dir': 'keys' has it too`
+	const want = `key "web-1" of 'keys_dir': it is also in 'keys'`
 	require.ErrorContains(t, err, want)
 	require.Len(t, h.Check(), 1)
 	require.ErrorContains(t, h.Check()[0], want)

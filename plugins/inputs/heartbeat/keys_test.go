@@ -72,7 +72,7 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"seq":9,"sent_ms":1}`), "needs all three", wire.ReasonMissing},
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","seq":9}`), "needs all three", wire.ReasonMissing},
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","sent_ms":9}`), "needs all three", wire.ReasonMissing},
-		{signedBy("web-1", secretOne, `{"pid":7,"run":"a","seq":9,"sent_ms":1}`), "service: a signed beat needs it", wire.ReasonMissing},
+		{signedBy("web-1", secretOne, `{"pid":7,"run":"a","seq":9,"sent_ms":1}`), "service: missing, a signed beat needs a service", wire.ReasonMissing},
 	} {
 		before := rejected(h, bad.reason)
 		require.Contains(t, c.beat(bad.payload), bad.says)

@@ -20,7 +20,7 @@ type Hours struct {
 	text   string
 	zone   *time.Location
 	within [weekMinutes]bool // by minute of local time, from Sunday 00:00
-	cached Span              // the span returned last
+	cached Span              // the span that At returned last
 }
 
 // A Span is a period inside or outside of the hours.
@@ -29,11 +29,12 @@ type Span struct {
 	From, Until time.Time // at most a week away, if the hours have no gap
 }
 
-// ParseHours parses days and times like "Mon-Fri 06:00-20:00", or
-// "Mon-Fri 06:00-12:00,13:00-18:00 Sat,Sun 22:00-06:00", in a zone as in ParseSchedule. Times
-// without days apply to every day. A time range that ends before it begins ends on the next day.
+// ParseHours parses days and times like "Mon-Fri 06:00-20:00", or "Mon-Fri 06:00-12:00,13:00-18:00
+// Sat,Sun 22:00-06:00". The zone has the same form as for ParseSchedule. Times without days apply
+// to every day. If the end of a time range is earlier than its beginning, the range ends on the
+// next day.
 func ParseHours(text, zone string) (*Hours, error) {
-	location, err := locate(zone)
+	location, err := loadZone(zone)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,8 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 	}
 }
 
-// dayOf returns the day for its name or the first three letters of it; -1 for any other text.
+// dayOf returns the day with the given name. The first three letters of a name are enough. For any
+// other text it returns -1.
 func dayOf(name string) int {
 	name = strings.ToLower(name)
 	return slices.IndexFunc(dayNames, func(day string) bool { return name == day || name == day[:3] })
@@ -109,7 +111,7 @@ func (h *Hours) add(days []time.Weekday, word string) error {
 	return nil
 }
 
-// minuteOf returns the minute of the day for a time like "06:00". "24:00" is allowed.
+// minuteOf returns the minute of the day for a time like "06:00". The time "24:00" is also allowed.
 func minuteOf(text string) (int, error) {
 	hour, minute, _ := strings.Cut(text, ":")
 	h, err := strconv.ParseUint(hour, 10, 8)
@@ -120,26 +122,26 @@ func minuteOf(text string) (int, error) {
 	return int(h*60 + m), errors.Join(err, err2)
 }
 
-// At returns the span that contains t. When clocks are set, the hours follow local time: a
+// At returns the span that contains t. The hours follow local time: when clocks are set back, the
 // repeated hour counts twice.
 func (h *Hours) At(t time.Time) Span {
 	if c := &h.cached; !t.Before(c.From) && t.Before(c.Until) {
 		return *c
 	}
 	minute := t.Truncate(time.Minute)
-	s := Span{Within: h.shows(minute), From: minute, Until: minute.Add(time.Minute)}
-	for s.From.After(t.AddDate(0, 0, -7)) && h.shows(s.From.Add(-time.Minute)) == s.Within {
+	s := Span{Within: h.isWithin(minute), From: minute, Until: minute.Add(time.Minute)}
+	for s.From.After(t.AddDate(0, 0, -7)) && h.isWithin(s.From.Add(-time.Minute)) == s.Within {
 		s.From = s.From.Add(-time.Minute)
 	}
-	for s.Until.Before(t.AddDate(0, 0, 7)) && h.shows(s.Until) == s.Within {
+	for s.Until.Before(t.AddDate(0, 0, 7)) && h.isWithin(s.Until) == s.Within {
 		s.Until = s.Until.Add(time.Minute)
 	}
 	h.cached = s
 	return s
 }
 
-// shows reports whether t, in local time of the zone, is within the hours.
-func (h *Hours) shows(t time.Time) bool {
+// isWithin reports whether t, in local time of the zone, is within the hours.
+func (h *Hours) isWithin(t time.Time) bool {
 	local := t.In(h.zone)
 	return h.within[int(local.Weekday())*dayMinutes+local.Hour()*60+local.Minute()]
 }

@@ -1,5 +1,5 @@
-// Package calendar knows when a job is due, and at which hours a peer is expected. It reads no
-// clock: time is an argument.
+// Package calendar knows when a job is due, and at which hours a peer is expected. It never reads a
+// clock: callers pass the time.
 package calendar
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// maxShift is more than twice the shift of clocks when summer time begins or ends, which is an
+// maxShift is more than twice the time by which clocks are set when summer time begins or ends: an
 // hour, or half an hour on Lord Howe Island.
 const maxShift = 3 * time.Hour
 
@@ -19,20 +19,20 @@ const maxShift = 3 * time.Hour
 // may match, as in crontab(5).
 var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// A Schedule is when a job is due, in the syntax of crontab(5). It may be used concurrently.
+// A Schedule determines when a job is due, as in crontab(5). It may be used concurrently.
 type Schedule struct {
 	text string
 	expr cron.Schedule
 	zone *time.Location
 
-	apart time.Duration // the longest time between two due instants, of the first 40
+	apart time.Duration // the longest time between two of the first due instants
 }
 
 // ParseSchedule parses five fields as in crontab(5), like "15 2 * * 1-5", or one of @hourly,
-// @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin"; "" is the zone
-// of this machine.
+// @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin". If it is "", the
+// zone of this machine applies.
 func ParseSchedule(text, zone string) (*Schedule, error) {
-	location, err := locate(zone)
+	location, err := loadZone(zone)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func ParseSchedule(text, zone string) (*Schedule, error) {
 	return s, nil
 }
 
-func locate(zone string) (*time.Location, error) {
+func loadZone(zone string) (*time.Location, error) {
 	if zone == "" {
 		return time.Local, nil
 	}
@@ -73,39 +73,41 @@ func locate(zone string) (*time.Location, error) {
 // String returns the fields and the zone.
 func (s *Schedule) String() string { return s.text + " " + s.zone.String() }
 
-// A Due is an instant at which a job is due. When clocks are set, a local time may occur twice or
-// never. Then it has two readings, and the job may run at either.
-type Due struct{ From, At time.Time } // the earlier and the later reading; mostly the same
+// A Due is an instant at which a job is due. When clocks are set forward or back, a local time may
+// occur never or twice. Then the local time can mean either of two instants, and the job may run at
+// either.
+type Due struct{ From, At time.Time } // the earlier and the later instant; mostly the same
 
-// After returns the first due instant after t, by its later reading. It returns the zero Due if
-// there is none, which cannot happen without a year in the schedule.
+// After returns the first Due whose At is after t. It would return the zero Due if there were none,
+// but a crontab schedule has no year and is always due again.
 func (s *Schedule) After(t time.Time) (first Due) {
-	if next := s.expr.Next(s.clock(t)); !next.IsZero() {
-		if due := s.read(next); !s.isSet(t, due.At) {
+	if next := s.expr.Next(s.localTime(t)); !next.IsZero() {
+		if due := s.instantsOf(next); !s.clocksSetNear(t, due.At) {
 			return due
 		}
 	}
-	clock := s.clock(t).Add(-maxShift)
+	clock := s.localTime(t).Add(-maxShift)
 	for end := clock; ; {
 		clock = s.expr.Next(clock)
 		if clock.IsZero() || !first.At.IsZero() && clock.After(end) {
 			return first
 		}
-		due := s.read(clock)
+		due := s.instantsOf(clock)
 		if due.At.After(t) && (first.At.IsZero() || due.At.Before(first.At)) {
 			first, end = due, clock.Add(maxShift) // a later local time may be an earlier instant
 		}
 	}
 }
 
-// isSet reports whether clocks in the zone are set between two times or near them.
-func (s *Schedule) isSet(from, to time.Time) bool {
+// clocksSetNear reports whether clocks in the zone are set forward or back between from and to, or
+// up to maxShift before or after.
+func (s *Schedule) clocksSetNear(from, to time.Time) bool {
 	start, end := from.In(s.zone).ZoneBounds()
 	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
 }
 
-// Before returns the last due instant before t, by its later reading, or the zero Due if there is
-// none within years.
+// Before returns the last Due whose At is before t. It returns the zero Due if there is none in the
+// previous years.
 func (s *Schedule) Before(t time.Time) (last Due) {
 	for back := max(s.apart, time.Hour); back < 8*366*24*time.Hour; back *= 4 {
 		for due := s.After(t.Add(-back)); due.At.Before(t) && !due.At.IsZero(); due = s.After(due.At) {
@@ -121,9 +123,11 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 // Apart returns approximately the longest time between two due instants.
 func (s *Schedule) Apart() time.Duration { return s.apart }
 
-// Awaited returns when the beat after one at t is due. A beat counts for the last due instant
-// before it. A beat up to early before a due instant, but at most a quarter of the time since the
-// previous one, counts for that instant: so a peer whose clock is ahead of ours is not late.
+// Awaited returns when the next beat is due after a beat at t. A beat counts for the last due
+// instant before it. But if it is only a little early for the next due instant, it counts for that
+// one, so that a peer whose clock is ahead of ours is not late. A beat is a little early if the
+// time to that instant is at most early, and at most a quarter of the time between the two
+// instants.
 func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	next := s.After(t)
 	if last := s.Before(next.At); !last.At.IsZero() {
@@ -135,25 +139,25 @@ func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	return s.After(next.At)
 }
 
-// clock returns the local time in the zone at t, as a time in UTC, where clocks are never set.
-func (s *Schedule) clock(t time.Time) time.Time {
+// localTime returns the local time in the zone at t, as a time in UTC, where clocks are never set.
+func (s *Schedule) localTime(t time.Time) time.Time {
 	local := t.In(s.zone)
 	_, offset := local.Zone()
 	return local.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// read returns when the local time in the zone is clock. A time in a skipped hour is read with the
-// offsets before and after the change.
-func (s *Schedule) read(clock time.Time) Due {
+// instantsOf returns the instants at which the local time in the zone is clock. If clock is in a
+// skipped hour, it uses the offsets before and after the change.
+func (s *Schedule) instantsOf(clock time.Time) Due {
 	offset := func(near time.Time) time.Duration {
 		_, seconds := near.In(s.zone).Zone()
 		return time.Duration(seconds) * time.Second
 	}
 	before, after := clock.Add(-offset(clock.Add(-14*time.Hour))), clock.Add(-offset(clock.Add(14*time.Hour)))
-	if s.clock(before).Equal(clock) && !s.clock(after).Equal(clock) {
+	if s.localTime(before).Equal(clock) && !s.localTime(after).Equal(clock) {
 		after = before
 	}
-	if s.clock(after).Equal(clock) && !s.clock(before).Equal(clock) {
+	if s.localTime(after).Equal(clock) && !s.localTime(before).Equal(clock) {
 		before = after
 	}
 	if before.After(after) {

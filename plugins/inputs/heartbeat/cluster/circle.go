@@ -13,32 +13,34 @@ import (
 
 const (
 	presencePause = time.Second
-	// presenceValid is how long a presence is valid.
+	// presenceValid is how long a collector counts as present after its last presence message.
 	presenceValid = 3 * time.Second
 	roundPause    = time.Minute
 	// startPatience is how long a starting collector waits for a mate.
 	startPatience = 5 * time.Second
-	// stalledAfter is the pause between ticks after which we count as stalled: what we know is
-	// then older than it seems, and waiting messages must be processed first.
+	// stalledAfter is the pause between ticks after which this collector counts as stalled. After a
+	// stall, its information is older than it seems, and it must process waiting messages first.
 	stalledAfter = 500 * time.Millisecond
-	// maxDelay is how much longer than the fastest message a message may travel.
+	// maxDelay is how much longer a message may travel than the fastest message. If it travels longer,
+	// it is ignored.
 	maxDelay = 3 * time.Second
-	// drift is the inverse of the maximum drift between two monotonic clocks: 1 in 1000.
+	// drift is the inverse of the maximum drift between two monotonic clocks, which is 1 in 1000.
 	drift = 1000
-	// maxClockSkew is how far two wall clocks may be apart without a warning.
+	// maxClockSkew is the clock skew between two collectors above which a warning is logged.
 	maxClockSkew = 2 * time.Second
-	// portion is how many peers are sent or processed at once.
+	// portion is the number of peers that are sent or processed at once.
 	portion = 512
-	// factValid is how long a fact is news: a starting collector must find a mate first.
+	// factValid is how long a fact is accepted as new. It is that long because a starting collector
+	// must find a mate before it can send a fact.
 	factValid = startPatience + maxDelay
-	// maxEarly is how many facts are kept for mates that are not found yet. More are not needed:
-	// when a whole fleet starts, all collectors receive its beats.
+	// maxEarly is the maximum number of facts kept for mates that are not found yet. More are not
+	// needed: when a whole fleet starts, all collectors receive its beats.
 	maxEarly = 4096
 )
 
-// A Circle is the state machine of this collector among its mates: messages and ticks go in,
-// messages come out. It has no clock, goroutine or socket. Its methods must not be called
-// concurrently.
+// A Circle is the state machine that exchanges messages with the mates. Its inputs are messages and
+// ticks, its outputs are messages. It has no clock, goroutine or socket. Its methods must not be
+// called concurrently.
 type Circle struct {
 	name   string
 	rules  map[string]uint64
@@ -53,31 +55,31 @@ type Circle struct {
 	mates  map[uint64]*mate
 	counts map[uint64]uint64 // the counter of the latest message of each start
 
-	ticked      time.Time // when Tick was last called
-	heldUntil   uint64    // questions wait until this tick of the judge
-	held        []asked   // the questions that wait
+	ticked      time.Time      // when Tick was last called
+	heldUntil   uint64         // questions wait until this tick of the judge
+	held        []heldQuestion // the questions that wait
 	nextRound   time.Time
 	roundNext   int  // number of peers left in the round; 0 for none
-	roundAll    bool // also send peers that were not heard here
+	roundAll    bool // also send peers whose beats this collector has not received
 	presentedAt time.Time
 
 	question uint32 // the last one sent
 	open     []openQuestion
-	early    []earlyFact // facts of the time before we were ready
+	early    []earlyFact // facts from the time before we were ready
 
-	resumed  time.Time // when we resumed after a pause in which a mate took over; zero for never
-	spokeAt  time.Time // when a mate that spoke was last heard before we were ready
-	readyAt  time.Time // since when we are ready; zero if we are not
-	speaks   bool
-	lost     bool      // the mate that spoke left without goodbye, and no collector has spoken since
-	stands   bool      // we speak although a mate goes before us, because none speaks
-	spokenAt time.Time // when a reachable collector last spoke, or the reachable mates last changed
-	names    []string
-	status   Status
+	resumed        time.Time // when we resumed after a pause during which a mate took over; zero for never
+	mateReportedAt time.Time // when a mate that reports events last sent a presence before we were ready
+	readyAt        time.Time // since when we are ready; zero if we are not
+	reports        bool
+	reporterLost   bool      // the mate that reported events was lost, and no collector has reported events since
+	substitutes    bool      // we report events although a mate takes precedence, because none reports any
+	reportedAt     time.Time // when a reachable collector last reported events, or the reachable mates last changed
+	names          []string
+	status         Status
 }
 
-// An asked is a question that we have not answered yet.
-type asked struct {
+// A heldQuestion is a question that we have not answered yet.
+type heldQuestion struct {
 	from   uint64
 	number uint32
 	hashes []uint64
@@ -86,18 +88,18 @@ type asked struct {
 // An openQuestion is a question of ours that not all mates have answered.
 type openQuestion struct {
 	number  uint32 // among all mates
-	settles uint32 // the tracker's question that it settles; 0 for none
+	settles uint32 // the number of the tracker's question that its answers settle; 0 for none
 	at      time.Time
 }
 
 // An earlyFact is a fact kept for mates that are found later.
 type earlyFact struct {
 	fact liveness.Fact
-	at   time.Time // when Ago was right
+	at   time.Time // the time that fact.Ago refers to
 }
 
-// NewCircle returns the circle of a collector that starts now. start must be different for each
-// start.
+// NewCircle returns the circle of a collector that starts now. Each start of a collector must have
+// a different start number.
 func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circle {
 	c := &Circle{
 		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, check: o.Check, log: o.Log, send: send, epoch: now, start: start,
@@ -110,25 +112,26 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
-// Begin sets the start of the circle to now, instead of when NewCircle was called.
+// Begin replaces the start time of the circle with now. Until then, the start time is the time of
+// the call of NewCircle.
 func (c *Circle) Begin(now time.Time) {
 	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
 }
 
-// Tick sends what is due and marks silent mates as lost. The caller calls it ten times a second,
-// and at once when the peers have something to send.
+// Tick sends the messages that are due and marks silent mates as lost. The caller calls it ten
+// times a second, and at once when the peers have something to send.
 func (c *Circle) Tick(now time.Time) {
 	pause := now.Sub(c.ticked)
 	c.ticked = now
 	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	if c.speaks && pause >= presenceValid {
-		c.resume(now)
+	if c.reports && pause >= presenceValid {
+		c.startOver(now)
 	}
-	c.review(now)
-	if c.speaks {
-		c.peers.KeepSpeaking(now.Add(presenceValid))
+	c.updateMates(now)
+	if c.reports {
+		c.peers.ReportUntil(now.Add(presenceValid))
 	}
 	if now.Sub(c.presentedAt) >= presencePause {
 		c.sendPresence(now)
@@ -140,7 +143,7 @@ func (c *Circle) Tick(now time.Time) {
 	c.sendReported(now)
 }
 
-// sendNews sends the news and questions of the peers.
+// sendNews sends news about peers, and the questions that the tracker wants to ask.
 func (c *Circle) sendNews(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
@@ -169,9 +172,9 @@ func appendHashes(b []byte, hashes []uint64) []byte {
 	return b
 }
 
-// settle settles the questions that all reachable mates have answered. A mate that does not
-// answer in time is no longer reachable. Before we are ready nothing is settled, because mates
-// may not have been found yet.
+// settle settles the questions that all reachable mates have answered. A mate that does not answer
+// in time no longer counts as reachable. Until this collector is ready, settle does nothing,
+// because some mates may not have been found yet.
 func (c *Circle) settle(now time.Time) {
 	if !c.ready(now) {
 		return
@@ -180,11 +183,11 @@ func (c *Circle) settle(now time.Time) {
 		q := &c.open[0]
 		for _, m := range c.mates {
 			if m.reachable && m.answered < q.number && now.Sub(q.at) >= liveness.AnswerTime {
-				m.mute = q.number
-				c.review(now)
+				m.unanswered = q.number
+				c.updateMates(now)
 			}
 		}
-		if slices.ContainsFunc(c.reachable(), func(m *mate) bool { return m.answered < q.number }) {
+		if slices.ContainsFunc(c.reachableMates(), func(m *mate) bool { return m.answered < q.number }) {
 			return
 		}
 		if q.settles > 0 {
@@ -201,9 +204,9 @@ func (c *Circle) sendFacts(to uint64, facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// keepEarly keeps the facts of the time before we are ready, our own and those of mates. The mate
-// that speaks reports the events of that time, but it can only learn of them once it is found.
-// The record that it asks for of an unknown peer does not count as news.
+// keepEarly keeps our own facts and the mates' facts until this collector is ready. The mate that
+// reports events must report the events of that time, but we can only send it the facts once it is
+// found. The record that it requests of an unknown peer does not count as news.
 func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	if c.ready(now) {
 		c.early = nil
@@ -214,7 +217,7 @@ func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// sendEarly sends the early facts to a mate that was found.
+// sendEarly sends the early facts to a mate that was just found.
 func (c *Circle) sendEarly(m *mate, now time.Time) {
 	facts := make([]liveness.Fact, 0, len(c.early))
 	for _, e := range c.early {
@@ -235,8 +238,8 @@ func (c *Circle) sendWords(words []liveness.Word, now time.Time) {
 	}
 }
 
-// sendRound sends a part of the round, which mates receive once a minute: the state of each peer
-// that was heard here or is not alive.
+// sendRound sends a part of the round. Once a minute, a round begins. In a round, this collector
+// sends the states of all peers whose beats it receives, and of all peers that are not alive.
 func (c *Circle) sendRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
@@ -255,51 +258,52 @@ func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// sendReported sends the list of events that we have reported, so that no mate reports them too. It
-// waits until Telegraf has accepted them.
+// sendReported sends the list of events that this collector has reported, so that no mate reports
+// them, too. It does nothing until Telegraf has accepted the events.
 func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
 	}
-	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/32) {
+	for some := range slices.Chunk(c.peers.TakeReported(), maxBody/32) {
 		var body []byte
 		for i := range some {
-			body = appendTelling(body, &some[i])
+			body = appendReported(body, &some[i])
 		}
-		c.sendMessage(kindTold, 0, body, now)
+		c.sendMessage(kindReported, 0, body, now)
 	}
 }
 
-// sendPresence sends our presence.
+// sendPresence sends a presence message to all mates, and probes mates that do not answer.
 func (c *Circle) sendPresence(now time.Time) {
 	c.presentedAt = now
 	able, isolated := c.peers.Able()
 	p := presence{
-		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
-		Hears: make(map[uint64]hearing),
+		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.reports,
+		Hears: make(map[uint64]receipt),
 	}
 	for start, m := range c.mates {
 		if now.Sub(m.seen) < presenceValid {
-			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
+			p.Hears[start] = receipt{m.asked, m.sent.Milliseconds()}
 		}
 	}
 	c.sendJSON(kindPresence, 0, p, now)
 	c.probe(now)
 }
 
-// probe sends an empty question to the mates that have not answered in time, because the question
-// may have been lost. When they answer, they are reachable again.
+// probe sends an empty question to each mate that has not answered in time, because the earlier
+// question may have been lost. When the mate answers, it is reachable again.
 func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
-		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
+		if m.unanswered > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
 			c.question++
 			c.sendMessage(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
 		}
 	}
 }
 
-// Bye tells the mates that we stop, so that they do not report our events again. If some of our
-// events may not have left us, it sends nothing, as if we had been killed.
+// Bye tells the mates that this collector stops, so that they do not report its events again. If
+// Telegraf may not have accepted all of them, Bye sends no goodbye, and the mates treat this
+// collector as if it had been killed.
 func (c *Circle) Bye(now time.Time) {
 	c.sendNews(now)
 	c.sendReported(now)
@@ -320,12 +324,12 @@ func (c *Circle) sendJSON(k kind, to uint64, what any, now time.Time) {
 func (c *Circle) sendMessage(k kind, to uint64, body []byte, now time.Time) {
 	c.count++
 	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
-	c.send(seal(c.key, &h, body))
+	c.send(signMessage(c.key, &h, body))
 }
 
-// Receive processes a message. It ignores anything that is not a message of a mate.
+// Receive processes a message. It ignores data that is not a valid message from a mate.
 func (c *Circle) Receive(message []byte, now time.Time) {
-	h, body, err := unseal(c.key, message)
+	h, body, err := verifyMessage(c.key, message)
 	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
 		return
 	}
@@ -337,7 +341,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 	m.version, m.sent = h.version, h.sent
 	ago := m.excessDelay(h.sent, now.Sub(c.epoch))
-	if h.version != version || ago > maxDelay && h.kind != kindTold {
+	if h.version != version || ago > maxDelay && h.kind != kindReported {
 		return // unknown version, or too old
 	}
 	if err := c.process(m, h.kind, body, ago, now); err != nil && !m.garbled {
@@ -346,9 +350,9 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 }
 
-// process processes a message that a mate sent ago before now.
+// process processes a message that a mate sent at the time now minus ago.
 func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.counts(k) {
+	if !m.accepts(k) {
 		return nil
 	}
 	r := &reader{rest: body}
@@ -358,7 +362,7 @@ func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now ti
 	case kindBye:
 		c.processBye(m, now)
 	case kindQuestion:
-		q := asked{m.start, r.uint32(), r.hashes()}
+		q := heldQuestion{m.start, r.uint32(), r.hashes()}
 		if r.err() == nil {
 			c.held = append(c.held, q)
 			c.answerHeld(now)
@@ -375,25 +379,25 @@ func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now ti
 		c.sendRecords(m, r.hashes(), false, now)
 	case kindRecords:
 		return c.processRecords(m, body, ago, now)
-	case kindTold:
-		c.peers.Told(ago, r.tellings())
+	case kindReported:
+		c.peers.NoteReported(ago, r.reported())
 	}
 	return r.err()
 }
 
-// counts reports whether a message of m is processed.
-func (m *mate) counts(k kind) bool {
+// accepts reports whether messages of kind k from m are processed.
+func (m *mate) accepts(k kind) bool {
 	switch k {
 	case kindPresence, kindBye, kindQuestion: // answering a question makes m reachable again
 		return true
-	case kindTold:
+	case kindReported:
 		return m.proved // otherwise its age is unknown
 	}
 	return m.reachable
 }
 
-// answerHeld answers the questions of mates. After a stall it first waits until messages received
-// meanwhile are processed.
+// answerHeld answers the questions of mates. After a stall it waits until the messages that arrived
+// during the stall are processed.
 func (c *Circle) answerHeld(now time.Time) {
 	if c.peers.Ticks() < c.heldUntil {
 		return
@@ -415,8 +419,8 @@ func (c *Circle) answerHeld(now time.Time) {
 	c.held = nil
 }
 
-// processAnswer processes an answer, as of the time of its question. An answer to an old or settled
-// question is ignored.
+// processAnswer processes an answer. The answer is treated as if it was sent when the question was
+// sent. An answer to an old or settled question is ignored.
 func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
@@ -431,7 +435,7 @@ func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	c.settle(now)
 }
 
-// processWords processes words of a mate, and requests records where they are needed.
+// processWords processes words of a mate, and requests the records that are needed.
 func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {
@@ -442,7 +446,7 @@ func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration,
 	}
 }
 
-// processFacts processes facts from a mate. Facts that no collector can have recorded are skipped.
+// processFacts processes facts from a mate. It skips facts that no collector can have recorded.
 func (c *Circle) processFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
@@ -477,10 +481,10 @@ func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	})
 }
 
-// processRecords processes records from a mate, whose clock may differ. Records that no collector
-// can have made are skipped.
+// processRecords processes records from a mate and corrects their times, because the mate's clock
+// may differ. It skips records that no collector can have made.
 func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
-	var k known
+	var k recordSet
 	if err := decode(body, &k); err != nil {
 		return err
 	}
@@ -488,7 +492,7 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 	for i := range k.Records {
 		r := &k.Records[i]
 		if r.HeardBy == c.name {
-			r.HeardBy = "" // by us
+			r.HeardBy = "" // the mate received the peer's beats from us
 		}
 		r.Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
 		if err := c.check(r); err != nil {
@@ -503,12 +507,12 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 	return wrong
 }
 
-// sendRecords sends records to a mate: those it wants, or, with reply, those it lacks according
-// to its own records.
+// sendRecords sends a mate the records of the peers with these hashes. If reply is not set, the
+// mate has requested them. If reply is set, the mate's own records have shown that it needs them.
 func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.sendJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
+			c.sendJSON(kindRecords, m.start, recordSet{now.UnixNano(), records, reply}, now)
 		}
 	}
 }

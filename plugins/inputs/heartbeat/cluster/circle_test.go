@@ -59,20 +59,20 @@ func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) []u
 }
 func (d *desk) Settle(question uint32) { d.want = append(d.want, fmt.Sprint("settle ", question)) }
 func (*desk) MatesChanged()            {}
-func (d *desk) Speak(again bool) {
+func (d *desk) StartReporting(again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", again))
 }
-func (d *desk) KeepSpeaking(until time.Time)         { d.until = until }
-func (d *desk) Join(until time.Time)                 { d.joined = until }
-func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
-func (d *desk) TellAgain()                           { d.again++ }
-func (*desk) TakeTold() []liveness.Telling           { return nil }
-func (*desk) Told(time.Duration, []liveness.Telling) {}
-func (*desk) Ticks() uint64                          { return 1 << 32 }
-func (d *desk) Able() (able, isolated bool)          { return !d.idle, false }
-func (d *desk) Flows() bool                          { return !d.idle }
-func (*desk) Asked() (asked, spared int64)           { return 0, 0 }
-func (*desk) Contained(_ string, do func()) bool     { do(); return true }
+func (d *desk) ReportUntil(until time.Time)                  { d.until = until }
+func (d *desk) LeaveToMate(until time.Time)                  { d.joined = until }
+func (d *desk) StopReporting()                               { d.want = append(d.want, "hush") }
+func (d *desk) RepeatRecent()                                { d.again++ }
+func (*desk) TakeReported() []liveness.Telling               { return nil }
+func (*desk) NoteReported(time.Duration, []liveness.Telling) {}
+func (*desk) Ticks() uint64                                  { return 1 << 32 }
+func (d *desk) Able() (able, isolated bool)                  { return !d.idle, false }
+func (d *desk) Flows() bool                                  { return !d.idle }
+func (*desk) Asked() (asked, spared int64)                   { return 0, 0 }
+func (*desk) Contained(_ string, do func()) bool             { do(); return true }
 
 // pass lets time pass for desks that receive each other's messages.
 func pass(d time.Duration, desks ...*desk) {
@@ -196,17 +196,17 @@ func TestForeignMessagesChangeNothing(t *testing.T) {
 	require.Len(t, one.status.Mates, 1)
 	before := len(one.log)
 	h := header{version: version, kind: kindBye, start: 2, counter: 1 << 40, sent: 2 * time.Second, name: "c2"}
-	one.Receive(seal([]byte("another secret of 16 bytes"), &h, nil), one.now)
+	one.Receive(signMessage([]byte("another secret of 16 bytes"), &h, nil), one.now)
 	h.counter = 1
-	one.Receive(seal(testKey, &h, nil), one.now)
+	one.Receive(signMessage(testKey, &h, nil), one.now)
 	h.counter, h.to = 1<<40, 7
-	one.Receive(seal(testKey, &h, nil), one.now)
+	one.Receive(signMessage(testKey, &h, nil), one.now)
 	one.Receive([]byte("PING"), one.now)
 	one.Tick(one.now)
 	require.Len(t, one.status.Mates, 1)
 	require.Len(t, one.log, before)
 	h.to = 0
-	one.Receive(seal(testKey, &h, nil), one.now)
+	one.Receive(signMessage(testKey, &h, nil), one.now)
 	require.Empty(t, one.status.Mates, "so that would have been heard")
 }
 
@@ -235,7 +235,7 @@ func TestImpossibleFactsAndRecordsAreSkipped(t *testing.T) {
 	id := func(source string, pid uint32) liveness.ID {
 		return liveness.ID{Source: source, Service: "x"[min(pid, 1):], PID: pid}
 	}
-	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
+	two.sendJSON(kindRecords, 0, recordSet{WallNS: two.now.UnixNano(), Records: []liveness.Record{
 		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
 	}}, two.now)
 	two.sendJSON(kindFacts, 0, []liveness.Fact{
@@ -259,7 +259,7 @@ func TestRecordsAreAnsweredOnce(t *testing.T) {
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(time.Second, one, two)
 	one.want, two.want, one.more, two.more = nil, nil, true, true
-	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
+	two.sendJSON(kindRecords, 0, recordSet{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
 	for range 5 {
 		for _, from := range []*desk{one, two} {
 			sent := from.sent

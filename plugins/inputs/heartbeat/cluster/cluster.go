@@ -1,7 +1,7 @@
-// Package cluster lets several collectors, which are each other's mates, give one answer.
-// Before a collector reports a death, it asks its mates. What one learns, all know. One of them
-// reports events. The package knows peers as package liveness does, but no encoded beats, no
-// metrics and no files.
+// Package cluster lets several collectors, which are each other's mates, work as one. Before a
+// collector reports a death, it asks its mates. It shares all information about peers with them.
+// Only one of the collectors reports events. The package knows peers in the terms of package
+// liveness. It knows no encoded beats, no metrics and no files.
 package cluster
 
 import (
@@ -23,22 +23,22 @@ type Options struct {
 	Mates  []string          // the addresses of its mates, host:port
 	Secret []byte            // the same on all collectors
 	TLS    *tls.Config       // of the routes, for both directions; nil for plaintext
-	Rules  map[string]uint64 // hashes of the options that decide verdicts or series, by name
+	Rules  map[string]uint64 // hashes of the options that affect verdicts or series, by name
 	Check  Check             // nil for none
 	Peers  Peers
 	Log    Logger
 }
 
-// A Check returns an error for a record that no collector can have made: a mate may have
-// another version or a bug. It is called for each record, and for each beat with a record of
-// that beat.
+// A Check returns an error for a record that no collector can have made: a mate may have another
+// version or a bug. It is called for each record that a mate sends. For each beat that a mate
+// sends, it is called with a record made from that beat.
 type Check func(*liveness.Record) error
 
 // Logger receives the log messages of a Cluster.
 type Logger interface {
-	// Infof logs that a mate was found or is back.
+	// Infof logs that a mate was found, has stopped, or was restarted.
 	Infof(format string, args ...any)
-	// Warnf logs that a mate is lost, differs or is refused.
+	// Warnf logs that a mate was lost, differs, or sent an invalid message.
 	Warnf(format string, args ...any)
 }
 
@@ -49,10 +49,10 @@ type Status struct {
 	Differ int      // how many mates have another version, other rules or another clock
 	Speaks bool     // this collector reports the events of peers
 	Asked  int64    // total of peers about which mates were asked
-	Spared int64    // total of peers of which a mate had later news
+	Spared int64    // total of peers not declared dead because a mate had later news
 }
 
-// A Cluster is this collector among its mates.
+// A Cluster connects this collector to its mates.
 type Cluster struct {
 	bus    *bus.Bus
 	circle *Circle // used by Run only
@@ -77,7 +77,7 @@ func Open(o *Options) (*Cluster, error) {
 // drawStart returns a random number that identifies this start of the collector.
 func drawStart() uint64 {
 	var start [8]byte
-	rand.Read(start[:]) // which never fails
+	rand.Read(start[:]) // never fails
 	return binary.BigEndian.Uint64(start[:])
 }
 
@@ -104,8 +104,8 @@ func (c *Cluster) Run(ctx context.Context) {
 	}
 }
 
-// begin drops the messages received since Open, which may be long ago: their age is not known,
-// and mates send everything to a new collector anyway.
+// begin drops the messages received since Open was called, which may be long ago. Their age is
+// unknown, and mates send everything to a new collector anyway.
 func (c *Cluster) begin(now time.Time) {
 	for range len(c.bus.Received()) {
 		<-c.bus.Received()
@@ -128,5 +128,6 @@ func (c *Cluster) Status() Status {
 	return c.status
 }
 
-// Close ends all connections and returns when nothing runs anymore. Run must have ended.
+// Close ends all connections, and returns when all goroutines have ended. Run must have returned
+// before.
 func (c *Cluster) Close() { c.bus.Close() }

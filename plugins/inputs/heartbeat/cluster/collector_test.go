@@ -29,11 +29,11 @@ type collector struct {
 	inbox   []func()               // what has come while it was stalled
 	drained time.Duration          // until then it takes what has come while it was stalled
 
-	tracker *liveness.Tracker
-	circle  *Circle
-	herald  *herald.Herald
-	ticks   uint64
-	woken   bool // there is something to be told
+	tracker  *liveness.Tracker
+	circle   *Circle
+	reporter *herald.Reporter
+	ticks    uint64
+	woken    bool // there is something to be told
 
 	journal journal
 }
@@ -84,7 +84,7 @@ func (c *collector) open() {
 	c.started = w.now
 	now := c.clock()
 	c.tracker = liveness.New(w.plan.rules, now)
-	c.herald = herald.New(true, now)
+	c.reporter = herald.New(true, now)
 	options := &Options{Name: c.name, Secret: []byte("secret"), Peers: c, Log: logger{c}}
 	c.circle = NewCircle(options, w.rnd.Uint64(), now, c.send)
 	c.ticks, c.inbox, c.drained = 0, nil, 0
@@ -155,7 +155,7 @@ func (c *collector) restore(now time.Time) {
 		if e, yes := j.entries[s.id]; yes {
 			record := e.record
 			c.tell(c.tracker.Restore(&record, saved, now))
-			c.herald.Resume(record.ID, record.State)
+			c.reporter.NoteRestored(record.ID, record.State)
 		}
 	}
 	j.listened, j.ended = 0, false
@@ -260,7 +260,7 @@ func (c *collector) tick() {
 	if !c.Flows() {
 		return
 	}
-	for _, change := range c.herald.Settle(c.clock()) {
+	for _, change := range c.reporter.TakeOverdue(c.clock()) {
 		c.w.tracef("%s corrects", c.name)
 		c.emit(change)
 	}
@@ -292,7 +292,7 @@ func (c *collector) tell(transitions []liveness.Transition) {
 	now := c.clock()
 	for i := range transitions {
 		tr := transitions[i]
-		told := c.herald.Admit(&tr, now)
+		told := c.reporter.Admit(&tr, now)
 		c.w.oracle.changed(c, &tr, told)
 		if told {
 			c.emit(&tr)
@@ -322,7 +322,7 @@ func (c *collector) unblock() {
 
 // wake lets the circle tell what there is to be told, soon.
 func (c *collector) wake() {
-	if c.woken || c.circle == nil || c.tracker.Silent() && c.herald.Silent() {
+	if c.woken || c.circle == nil || c.tracker.Silent() && c.reporter.NothingReported() {
 		return
 	}
 	c.woken = true
@@ -340,22 +340,25 @@ func (c *collector) hangs() bool { return c.blocked > 0 && c.w.now-c.blocked >= 
 
 // What follows makes it Peers.
 
-func (c *collector) Ticks() uint64                { return c.ticks }
-func (c *collector) Able() (able, held bool)      { return !c.hangs(), c.tracker.Isolated() }
-func (c *collector) Flows() bool                  { return c.blocked == 0 }
-func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.clock()) }
-func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
-func (c *collector) Count() int                   { return c.tracker.Len() }
-func (*collector) News() <-chan struct{}          { return nil }
-func (c *collector) TellAgain()                   { c.herald.TellAgain() }
-func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until) }
-func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
-func (c *collector) Hush()                        { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
+func (c *collector) Ticks() uint64               { return c.ticks }
+func (c *collector) Able() (able, held bool)     { return !c.hangs(), c.tracker.Isolated() }
+func (c *collector) Flows() bool                 { return c.blocked == 0 }
+func (c *collector) Said() liveness.Said         { return c.tracker.TakeSaid(c.clock()) }
+func (c *collector) Settle(question uint32)      { c.tracker.Settle(question) }
+func (c *collector) Count() int                  { return c.tracker.Len() }
+func (*collector) News() <-chan struct{}         { return nil }
+func (c *collector) RepeatRecent()               { c.reporter.RepeatRecent() }
+func (c *collector) ReportUntil(until time.Time) { c.reporter.ReportUntil(until) }
+func (c *collector) LeaveToMate(until time.Time) { c.reporter.LeaveToMate(until) }
+func (c *collector) StopReporting() {
+	c.reporter.StopReporting(c.clock())
+	c.w.tracef("%s hushes", c.name)
+}
 
-func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
+func (c *collector) TakeReported() []liveness.Telling { return c.reporter.TakeReported(c.clock()) }
 
-func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
-	c.herald.NoteTold(events, ago, c.clock())
+func (c *collector) NoteReported(ago time.Duration, events []liveness.Telling) {
+	c.reporter.NoteReported(events, ago, c.clock())
 }
 
 func (*collector) Contained(_ string, do func()) bool { do(); return true }
@@ -405,9 +408,9 @@ func (c *collector) MatesChanged() {
 	c.wake()
 }
 
-func (c *collector) Speak(again bool) {
+func (c *collector) StartReporting(again bool) {
 	c.w.tracef("%s speaks, again: %t", c.name, again)
-	for _, change := range c.herald.Speak(again, c.clock()) {
+	for _, change := range c.reporter.StartReporting(again, c.clock()) {
 		c.emit(change)
 	}
 }

@@ -17,20 +17,21 @@ type mate struct {
 	met     time.Time
 	sent    time.Duration // when its last message was sent, as time since its start
 
-	presence  presence
-	seen      time.Time     // when its presence was last received; zero for never
-	gone      bool          // it said goodbye
-	replaced  bool          // another start with its name has appeared, and this one is silent since
-	doubt     time.Duration // the maximum age of its presence on arrival
-	reachable bool          // messages pass in both directions, and it answers
-	proved    bool          // it has been reachable
-	mute      uint32        // the question that it has not answered in time; 0 for none
-	asked     uint32        // its last question that we have answered
-	answered  uint32        // our last question that it has answered
-	garbled   bool          // an invalid message of it was logged
+	presence   presence
+	seen       time.Time     // when we last received its presence; zero for never
+	gone       bool          // it said goodbye
+	replaced   bool          // another start with its name has appeared, and this one has been silent since
+	maxAge     time.Duration // the maximum age that its last presence can have had on arrival
+	reachable  bool          // messages pass in both directions, and it answers
+	proved     bool          // it was reachable at some time
+	unanswered uint32        // the question that it has not answered in time; 0 for none
+	asked      uint32        // its last question that we have answered
+	answered   uint32        // our last question that it has answered
+	garbled    bool          // an invalid message from it was logged
 
-	// The travel time of the fastest message, measured with two clocks that started at different
-	// times.
+	// fastest is the travel time of the fastest message. It is the difference between the times of two
+	// clocks that started at different times, so it can only be compared with other travel times of
+	// the same mate.
 	fastest   time.Duration
 	fastestAt time.Duration   // when it was measured; 0 for never
 	differs   map[string]bool // the differences that were logged
@@ -39,7 +40,7 @@ type mate struct {
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
 // excessDelay returns how much longer a message of m traveled than its fastest message. sent is a
-// time of its clock, received one of ours.
+// time of the mate's clock, received is a time of our clock.
 func (m *mate) excessDelay(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
@@ -57,34 +58,34 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 		return err
 	}
 	ours, hears := p.Hears[c.start]
-	doubt := presenceValid
-	if hears { // it was sent after the mate received a message of ours
-		doubt = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
+	maxAge := presenceValid
+	if hears { // the mate sent it after it received our message
+		maxAge = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
 	}
-	if hears && doubt >= presenceValid {
-		return nil // it was delayed: the mate may no longer exist
+	if hears && maxAge >= presenceValid {
+		return nil // the message was delayed, and the mate may no longer exist
 	}
 	if m.seen.IsZero() {
-		c.replace(m)
+		c.markReplaced(m)
 	}
-	if m.presence.Speaks && !p.Speaks && !p.Able { // its last reports may not have left it
-		c.lost = true
+	if m.presence.Speaks && !p.Speaks && !p.Able { // Telegraf may not have accepted its last reports
+		c.reporterLost = true
 	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceValid
-	m.presence, m.seen, m.doubt, m.gone, m.replaced = p, now, doubt, false, false
-	if m.mute > 0 && ours.Asked >= m.mute {
-		m.mute, m.answered = 0, max(m.answered, ours.Asked)
+	m.presence, m.seen, m.maxAge, m.gone, m.replaced = p, now, maxAge, false, false
+	if m.unanswered > 0 && ours.Asked >= m.unanswered {
+		m.unanswered, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
-		c.sendPresence(now) // so that the mate learns of us now, not in a second
+		c.sendPresence(now) // so that the mate does not have to wait a second to find us
 	}
-	c.review(now)
+	c.updateMates(now)
 	return nil
 }
 
-// replace marks the other mates with the same name as replaced: most likely they have ended. If
-// one of them sends again, there are two collectors with one name.
-func (c *Circle) replace(m *mate) {
+// markReplaced marks all other mates with the same name as replaced, because they have probably
+// ended. If one of them sends again, two collectors have the same name.
+func (c *Circle) markReplaced(m *mate) {
 	for _, other := range c.mates {
 		other.replaced = other.replaced || other != m && other.name == m.name
 	}
@@ -92,17 +93,18 @@ func (c *Circle) replace(m *mate) {
 
 func (c *Circle) processBye(m *mate, now time.Time) {
 	m.gone = true
-	c.review(now)
+	c.updateMates(now)
 }
 
-// hears reports whether messages between m and us pass in both directions.
-func (c *Circle) hears(m *mate, now time.Time) bool {
+// isReachable reports whether messages between m and us pass in both directions, and m answers
+// questions in time.
+func (c *Circle) isReachable(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
-	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
+	return !m.gone && !m.replaced && heard && m.unanswered == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
 }
 
-// reachable returns the reachable mates, sorted by name.
-func (c *Circle) reachable() []*mate {
+// reachableMates returns the reachable mates, sorted by name.
+func (c *Circle) reachableMates() []*mate {
 	var all []*mate
 	for _, m := range c.mates {
 		if m.reachable {
@@ -113,30 +115,31 @@ func (c *Circle) reachable() []*mate {
 	return all
 }
 
-// review determines which mates are reachable, how they differ, and which collector speaks.
-func (c *Circle) review(now time.Time) {
+// updateMates determines which mates are reachable, how they differ, and which collector reports
+// events.
+func (c *Circle) updateMates(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
-		m.reachable = c.hears(m, now)
+		m.reachable = c.isReachable(m, now)
 		switch {
 		case m.reachable && !before:
 			c.log.Infof("Found %s", m)
 			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
-			c.peers.TellAgain()
+			c.peers.RepeatRecent()
 			c.sendEarly(m, now)
 		case before && !m.reachable:
-			c.lose(m)
+			c.logLost(m)
 		}
 		if now.Sub(laterOf(m.seen, m.met)) > time.Minute {
 			delete(c.mates, start)
 		}
 	}
-	mates := c.reachable()
+	mates := c.reachableMates()
 	c.updateReachable(mates, now)
-	c.compare(now)
-	c.decideWhoSpeaks(mates, now)
-	c.status.Speaks = c.speaks
+	c.logDifferences(now)
+	c.chooseReporter(mates, now)
+	c.status.Speaks = c.reports
 }
 
 func laterOf(a, b time.Time) time.Time {
@@ -146,23 +149,24 @@ func laterOf(a, b time.Time) time.Time {
 	return b
 }
 
-func (c *Circle) lose(m *mate) {
+func (c *Circle) logLost(m *mate) {
 	switch {
 	case m.gone:
-		c.log.Infof("%s has stopped", title(m))
+		c.log.Infof("%s has stopped", capitalized(m))
 		return
 	case m.replaced:
-		c.log.Infof("%s was restarted", title(m))
+		c.log.Infof("%s was restarted", capitalized(m))
 	default:
 		c.log.Warnf("Lost %s: it sends nothing, receives nothing from this collector, or does not answer. "+
 			"Check that it runs and that each can reach the other", m)
 	}
-	c.lost = c.lost || m.presence.Speaks
+	c.reporterLost = c.reporterLost || m.presence.Speaks
 }
 
-func title(m *mate) string { return "C" + m.String()[1:] }
+func capitalized(m *mate) string { return "C" + m.String()[1:] }
 
-// updateReachable updates the status with the reachable mates, and notifies the peers of a change.
+// updateReachable sets the reachable mates in the status, and notifies the peers if they have
+// changed.
 func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	names := make([]string, 0, len(mates))
 	for _, m := range mates {
@@ -170,63 +174,64 @@ func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	}
 	c.status.Mates = names
 	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
-		c.names, c.stands, c.spokenAt = names, false, now
+		c.names, c.substitutes, c.reportedAt = names, false, now
 		c.peers.MatesChanged()
 	}
 }
 
-// ready reports whether enough time has passed to know what our mates know, if there are any.
+// ready reports whether this collector has run long enough to know everything that its mates know.
 func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
-// resume starts over after a pause in which a mate has taken over: waiting messages must be
-// processed first.
-func (c *Circle) resume(now time.Time) {
-	c.resumed, c.readyAt, c.spokeAt = now, time.Time{}, time.Time{}
-	c.setSpeaks(false, now)
+// startOver is called after a pause during which a mate has taken over. As after a start, this
+// collector must process waiting messages before it is ready.
+func (c *Circle) startOver(now time.Time) {
+	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
+	c.setReporting(false, now)
 }
 
-// compare logs each difference of a mate once.
-func (c *Circle) compare(now time.Time) {
+// logDifferences logs how mates differ from this collector. It logs each difference once.
+func (c *Circle) logDifferences(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
 		if now.Sub(laterOf(m.seen, m.met)) >= presenceValid || m.gone {
 			continue
 		}
-		if what := c.difference(m, now); what != "" {
+		if what := c.describeDifference(m, now); what != "" {
 			differ++
 			if !m.differs[what] {
 				m.differs = map[string]bool{what: true}
-				c.log.Warnf("%s differs: %s", title(m), what)
+				c.log.Warnf("%s differs: %s", capitalized(m), what)
 			}
 		}
 	}
 	c.status.Differ = differ
 }
 
-// difference returns how m differs and what to do about it, or "".
-func (c *Circle) difference(m *mate, now time.Time) string {
+// describeDifference returns a description of how m differs and what to do about it, or "" if it
+// does not differ.
+func (c *Circle) describeDifference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
 	case m.version != version:
 		return fmt.Sprintf("it uses version %d of the cluster protocol, this collector uses %d: "+
-			"its messages are ignored. Upgrade the older one", m.version, version)
+			"its messages are ignored. Upgrade the older collector", m.version, version)
 	case m.seen.IsZero():
 		return ""
-	case c.hasTwin(m, now):
+	case c.sharesName(m, now):
 		return "another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
-		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.otherRules(m))
-	case skew.Abs() > maxClockSkew+m.doubt:
-		return "its clock and the clock here are more than 2s apart, so their events have different timestamps: check time synchronization on both"
+		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.differingOptions(m))
+	case skew.Abs() > maxClockSkew+m.maxAge:
+		return "its clock and the clock of this collector differ by more than 2s, so their events have different timestamps: check time synchronization on both hosts"
 	}
 	return ""
 }
 
-// otherRules returns the names of the options that differ. They are shortened, because m may
-// send anything.
-func (c *Circle) otherRules(m *mate) string {
+// differingOptions returns the names of the options that differ. Long names are shortened, because
+// m can send any text.
+func (c *Circle) differingOptions(m *mate) string {
 	var names []string
 	for _, rules := range []map[string]uint64{c.rules, m.presence.Rules} {
 		for name := range rules {
@@ -239,8 +244,8 @@ func (c *Circle) otherRules(m *mate) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// hasTwin reports whether another running collector has the name of m.
-func (c *Circle) hasTwin(m *mate, now time.Time) bool {
+// sharesName reports whether another running collector has the name of m.
+func (c *Circle) sharesName(m *mate, now time.Time) bool {
 	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceValid }
 	for _, other := range c.mates {
 		if other != m && other.name == m.name && runs(other) && runs(m) {
@@ -250,34 +255,35 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 	return m.name == c.name
 }
 
-// decideWhoSpeaks lets one collector report events: the first by name of those that are
-// reachable, not isolated and able. If another one still speaks, it waits until that stops.
-func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
+// chooseReporter decides whether this collector reports events. The fittest of the reachable
+// collectors reports events. If several are equally fit, the one whose name sorts first does. If
+// another collector still reports events, this one waits until that one stops.
+func (c *Circle) chooseReporter(mates []*mate, now time.Time) {
 	others := c.fitterMates(mates, now)
-	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
-	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
+	mateReports := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
+	should := c.ready(now) && (len(others) == 0 || c.shouldSubstitute(others, mateReports, now))
 	c.noteReady(mates, now)
-	if should != c.speaks && (!should || !waits && !c.begins(mates, now)) {
-		c.setSpeaks(should, now)
+	if should != c.reports && (!should || !mateReports && !c.mayHaveStartedTogether(mates, now)) {
+		c.setReporting(should, now)
 	}
-	if c.speaks || waits {
-		c.lost = false
+	if c.reports || mateReports {
+		c.reporterLost = false
 	}
 }
 
-// setSpeaks sets whether this collector reports events.
-func (c *Circle) setSpeaks(speaks bool, now time.Time) {
-	if c.speaks = speaks; speaks {
-		c.peers.Speak(c.lost)
+// setReporting sets whether this collector reports events.
+func (c *Circle) setReporting(reports bool, now time.Time) {
+	if c.reports = reports; reports {
+		c.peers.StartReporting(c.reporterLost)
 	} else {
-		c.peers.Hush()
+		c.peers.StopReporting()
 		c.sendReported(now)
 	}
 	c.sendPresence(now)
 }
 
-// fitterMates returns the mates that are fitter to report events than this collector, or as fit
-// and before it by name.
+// fitterMates returns the mates that are fitter to report events than this collector, or equally
+// fit with a name that sorts first.
 func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
 	own := fitness(able, isolated, c.ready(now))
@@ -290,51 +296,51 @@ func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// standsIn reports whether this collector reports events although others go before it, because
-// no reachable collector reports any. The others probably leave it to a collector that is not
-// reachable from here.
-func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
+// shouldSubstitute reports whether this collector must report events although others take
+// precedence, because no reachable collector reports any. The others probably leave reporting to a
+// collector that this one cannot reach.
+func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
 	case leads:
-		c.stands = false
-	case !c.stands && !waits && !c.speaks && now.Sub(c.spokenAt) >= presenceValid:
-		c.stands = true
+		c.substitutes = false
+	case !c.substitutes && !mateReports && !c.reports && now.Sub(c.reportedAt) >= presenceValid:
+		c.substitutes = true
 	}
-	if waits || c.speaks {
-		c.spokenAt = now
+	if mateReports || c.reports {
+		c.reportedAt = now
 	}
-	return c.stands
+	return c.substitutes
 }
 
-// noteReady notes when we have become ready. Events that we saw while a mate spoke are left to
-// that mate.
+// noteReady records when this collector has become ready. It leaves events seen before that time to
+// the mate that reported events then.
 func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	if !c.readyAt.IsZero() {
 		return
 	}
 	for _, m := range mates {
 		if m.presence.Speaks {
-			c.spokeAt = laterOf(c.spokeAt, m.seen)
+			c.mateReportedAt = laterOf(c.mateReportedAt, m.seen)
 		}
 	}
 	if !c.ready(now) {
 		return
 	}
 	c.readyAt = now
-	c.peers.Join(c.spokeAt)
+	c.peers.LeaveToMate(c.mateReportedAt)
 	c.sendPresence(now)
 }
 
-// begins reports whether we have just become ready, and a mate before us by name may have too:
-// if both started together, its next presence will say so.
-func (c *Circle) begins(mates []*mate, now time.Time) bool {
+// mayHaveStartedTogether reports whether a mate whose name sorts first may have become ready at the
+// same time as this collector. If so, its next presence will report it ready.
+func (c *Circle) mayHaveStartedTogether(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})
 }
 
-// fitness returns how fit a collector is to report events. Higher is better.
+// fitness returns how fit a collector is to report events. A higher number is better.
 func fitness(able, isolated, ready bool) (much int) {
 	for _, is := range []bool{ready, able, !isolated} {
 		much *= 2

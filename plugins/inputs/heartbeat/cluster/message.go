@@ -12,8 +12,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A message is the 32 bytes of an HMAC-SHA256, followed by the header and the body that it
-// signs. All numbers of fixed size are big-endian.
+// A message begins with the 32 bytes of an HMAC-SHA256. The header and the body follow; the HMAC
+// signs both. All numbers of fixed size are big-endian.
 //
 //	1  version of the protocol
 //	1  kind
@@ -26,14 +26,14 @@ const (
 	version    = 1
 	sumSize    = sha256.Size
 	headerSize = 35 // without the name
-	// maxBody is the size of a body in bytes after which another message is begun.
+	// maxBody is the size of a body in bytes beyond which the rest is sent in another message.
 	maxBody = 200 << 10
 )
 
 // MaxName is the maximum length of a collector's name in bytes.
 const MaxName = 64
 
-// A kind is the type of a message's body.
+// A kind says what the body of a message contains.
 type kind byte
 
 const (
@@ -45,10 +45,10 @@ const (
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
 	kindRecords                  // JSON, known
-	kindTold                     // tellings
+	kindReported                 // reported events
 )
 
-// A header is the beginning of each message.
+// A header is the decoded header of a message.
 type header struct {
 	version byte
 	kind    kind
@@ -59,8 +59,8 @@ type header struct {
 	name    string
 }
 
-// seal returns a signed message.
-func seal(key []byte, h *header, body []byte) []byte {
+// signMessage returns a message with the given header and body, signed with key.
+func signMessage(key []byte, h *header, body []byte) []byte {
 	m := make([]byte, sumSize, sumSize+headerSize+len(h.name)+len(body))
 	m = append(m, h.version, byte(h.kind))
 	for _, n := range []uint64{h.start, h.to, h.counter, uint64(h.sent.Milliseconds())} {
@@ -74,8 +74,9 @@ func seal(key []byte, h *header, body []byte) []byte {
 	return m
 }
 
-// unseal verifies a message and returns its header and body. The body may be of another version.
-func unseal(key, m []byte) (h header, body []byte, err error) {
+// verifyMessage verifies a message and returns its header and body. The body may have the format of
+// another version.
+func verifyMessage(key, m []byte) (h header, body []byte, err error) {
 	if len(m) < sumSize+headerSize {
 		return h, nil, errors.New("it is too short")
 	}
@@ -99,7 +100,7 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 	return h, rest[1+length:], nil
 }
 
-// A presence announces that a collector runs, and its state.
+// A presence is a message that announces that a collector is running, and what state it is in.
 type presence struct {
 	Rules    map[string]uint64  `json:"rules"` // hashes of its options
 	WallMS   int64              `json:"wall_ms"`
@@ -107,27 +108,27 @@ type presence struct {
 	Isolated bool               `json:"isolated"` // it is probably cut off
 	Ready    bool               `json:"ready"`    // it has what its mates know
 	Speaks   bool               `json:"speaks"`   // it reports events
-	Hears    map[uint64]hearing `json:"hears"`    // starts that it has heard recently
+	Hears    map[uint64]receipt `json:"hears"`    // starts from which it has recently received a presence
 }
 
-// A hearing is what a collector last received from another one.
-type hearing struct {
-	Asked  uint32 `json:"asked"`   // the last question that it has answered
-	SentMS int64  `json:"sent_ms"` // when its last message was sent, in ms since that start
+// A receipt says which messages a collector last received from another one.
+type receipt struct {
+	Asked  uint32 `json:"asked"`   // the last question of the other one that it has answered
+	SentMS int64  `json:"sent_ms"` // when the other one sent its last message, in ms since that start
 }
 
-// A known is a set of records, with times by the wall clock of its collector.
-type known struct {
+// A recordSet is a set of records. Its times are by the wall clock of the collector that sends it.
+type recordSet struct {
 	WallNS  int64             `json:"wall_ns"` // now, unix ns
 	Records []liveness.Record `json:"records"`
-	Reply   bool              `json:"reply"` // it is a reply to records, and needs no reply
+	Reply   bool              `json:"reply"` // it replies to records, and needs no reply itself
 }
 
-// unit is the unit of spans in a word. They are rounded so that a peer seems to have been heard
-// earlier rather than later, which is safe.
+// unit is the unit of durations in a word. Durations are rounded so that the last beat of a peer
+// never seems newer than it is.
 const unit = 20 * time.Millisecond
 
-// The flags of a word.
+// The bits of the flags of a word.
 const (
 	flagHeard = 1 << iota
 	flagVerified
@@ -139,12 +140,14 @@ const (
 	flagLone
 )
 
-// stateJobs is the bit of a word's state that is set if jobs follow.
+// stateJobs is a bit of the state in a word. It is set if the word ends with the fingerprint of the
+// jobs.
 const stateJobs = 0x80
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2), flags,
-// state and reason (1 each). Then, as varints: age, suspect, dead, deaths, and, depending on the
-// flags, window and promise, since, doubt. Last the fingerprint of its jobs (2), if it has any.
+// state and reason (1 each). The next values are varints: age, suspect, dead, deaths, and,
+// depending on the flags, window and promise, since, doubt. The fingerprint of the jobs (2) comes
+// last, if the peer has jobs.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -155,8 +158,8 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	}
 	b = append(b, flags, state, byte(w.Reason))
 	b = binary.AppendUvarint(b, uint64((max(w.Age, 0)+unit-1)/unit))
-	b = binary.AppendVarint(b, floor(w.Suspect))
-	b = binary.AppendVarint(b, floor(w.Dead))
+	b = binary.AppendVarint(b, roundDown(w.Suspect))
+	b = binary.AppendVarint(b, roundDown(w.Dead))
 	b = binary.AppendUvarint(b, w.Deaths)
 	if flags&flagPromise != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Window+unit-1)/unit))
@@ -191,8 +194,8 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	return flags
 }
 
-// floor returns d in units, rounded down.
-func floor(d time.Duration) int64 {
+// roundDown returns the number of units in d, rounded down.
+func roundDown(d time.Duration) int64 {
 	n := int64(d / unit)
 	if d < 0 && d%unit != 0 {
 		n--
@@ -200,13 +203,13 @@ func floor(d time.Duration) int64 {
 	return n
 }
 
-// A reader decodes a body. After an error it returns only zero values.
+// A reader decodes a body. After an error, all its methods return zero values.
 type reader struct {
 	rest   []byte
 	failed bool
 }
 
-var errShort = errors.New("it is shorter than its contents require")
+var errShort = errors.New("it is truncated")
 
 func (r *reader) err() error {
 	if r.failed {
@@ -246,16 +249,16 @@ func (r *reader) skip(size int) {
 	}
 }
 
-// longest is longer than any span that is sent.
+// longest is longer than any duration that a collector sends.
 const longest = 20 * 365 * 24 * time.Hour
 
-// span returns n units, limited so that sums do not overflow.
-func span(n int64) time.Duration {
+// spanOf returns a duration of n units. It is limited so that sums of durations do not overflow.
+func spanOf(n int64) time.Duration {
 	limit := int64(longest / unit)
 	return time.Duration(min(max(n, -limit), limit)) * unit
 }
 
-func (r *reader) span() time.Duration { return span(int64(min(r.uvarint(), uint64(longest)))) }
+func (r *reader) span() time.Duration { return spanOf(int64(min(r.uvarint(), uint64(longest)))) }
 
 func (r *reader) word() (w liveness.Word) {
 	w.ID, w.Process, w.Events = r.uint64(), r.uint32(), r.uint16()
@@ -264,7 +267,7 @@ func (r *reader) word() (w liveness.Word) {
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
 	w.Vacant, w.Lone = flags&flagVacant != 0, flags&flagLone != 0
 	w.State, w.Reason = liveness.State(b[1]&^stateJobs), liveness.Reason(b[2])
-	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
+	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), spanOf(r.varint()), spanOf(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagPromise != 0 {
 		w.Window, w.Promise = r.span(), r.span()
 	}
@@ -289,16 +292,16 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), and how long ago
-// the event was, as a varint.
-func appendTelling(b []byte, t *liveness.Telling) []byte {
+// appendReported appends a reported event: its id (8 bytes), the hash of the peer (8), and how long
+// ago it was reported, as a varint.
+func appendReported(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
 	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
-// tellings returns all remaining tellings.
-func (r *reader) tellings() (all []liveness.Telling) {
+// reported returns all remaining reported events.
+func (r *reader) reported() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
 	}
@@ -313,10 +316,10 @@ func (r *reader) hashes() (all []uint64) {
 	return all
 }
 
-// decode decodes a JSON body.
+// decode decodes a JSON body into a value.
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("decoding it failed: %w", err)
+		return fmt.Errorf("cannot decode it: %w", err)
 	}
 	return nil
 }

@@ -14,22 +14,22 @@ var testKey = []byte("a secret of sixteen bytes, or more")
 // A message is decoded as it was encoded, and no part of it can be changed unnoticed.
 func TestMessagesAreSealed(t *testing.T) {
 	h := header{version: version, kind: kindWords, start: 1<<63 + 5, to: 7, counter: 9, sent: 1234 * time.Millisecond, name: "collector-1"}
-	m := seal(testKey, &h, []byte("body"))
-	got, body, err := unseal(testKey, m)
+	m := signMessage(testKey, &h, []byte("body"))
+	got, body, err := verifyMessage(testKey, m)
 	require.NoError(t, err)
 	require.Equal(t, h, got)
 	require.Equal(t, "body", string(body))
 	for i := range m {
 		m[i] ^= 1
-		_, _, err := unseal(testKey, m)
+		_, _, err := verifyMessage(testKey, m)
 		require.Error(t, err, "byte %d", i)
 		m[i] ^= 1
 	}
 	for n := range m {
-		_, _, err := unseal(testKey, m[:n])
+		_, _, err := verifyMessage(testKey, m[:n])
 		require.Error(t, err, "%d bytes", n)
 	}
-	_, _, err = unseal([]byte("another secret of sixteen bytes"), m)
+	_, _, err = verifyMessage([]byte("another secret of sixteen bytes"), m)
 	require.ErrorContains(t, err, "signature")
 }
 

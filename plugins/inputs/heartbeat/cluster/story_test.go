@@ -102,7 +102,7 @@ func (s *story) dead() (n int) {
 }
 
 func (s *story) mates(collector int) (names []string) {
-	for _, m := range s.collectors[collector].circle.reachable() {
+	for _, m := range s.collectors[collector].circle.reachableMates() {
 		names = append(names, m.name)
 	}
 	return names
@@ -233,7 +233,7 @@ func TestDeathAfterAStartIsTold(t *testing.T) {
 	s.collectors[0].start()
 	s.goOn(10 * time.Second)
 	s.is(liveness.Alive, 0, 1)
-	require.True(t, s.collectors[0].circle.speaks)
+	require.True(t, s.collectors[0].circle.reports)
 	s.senders[0].kill(false) // which the other one sees, and is sooner sure of
 	s.goOn(10 * time.Second)
 	s.is(liveness.Dead, 0, 1)
@@ -375,7 +375,7 @@ func TestBeginningBeforeTheOneThatSpeaksIsTold(t *testing.T) {
 	s.lines[0][2].slow, s.lines[2][0].slow = 400*time.Millisecond, 400*time.Millisecond
 	s.collectors[0].start()
 	s.goOn(20 * time.Second)
-	require.True(t, s.collectors[0].circle.speaks)
+	require.True(t, s.collectors[0].circle.reports)
 	require.Equal(t, 1, s.told(late.id, liveness.Alive))
 }
 

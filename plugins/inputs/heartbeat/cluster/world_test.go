@@ -142,7 +142,7 @@ func (s lineState) String() string { return [...]string{"open", "cut", "held"}[s
 
 func (l *line) send(message []byte) {
 	if l.w.traced {
-		h, body, err := unseal([]byte("secret"), message)
+		h, body, err := verifyMessage([]byte("secret"), message)
 		theirs := h.to == 0 || l.to.circle != nil && h.to == l.to.circle.start
 		if err == nil && h.kind != kindPresence && theirs {
 			l.w.tracef("    %s > %s: %s", l.from.name, l.to.name, l.w.inWords(h.kind, body))
@@ -294,9 +294,9 @@ func (w *world) inWords(k kind, body []byte) string {
 		return "words" + words()
 	case kindWant:
 		return "want" + names()
-	case kindTold:
+	case kindReported:
 		all := make([]string, 0, 8)
-		for _, t := range r.tellings() {
+		for _, t := range r.reported() {
 			all = append(all, fmt.Sprintf("%d (%v ago)", t.EventID%100000, t.Ago))
 		}
 		return "told " + strings.Join(all, ", ")

@@ -1,6 +1,7 @@
-// Package herald decides which of several collectors reports an event of a peer. It knows
-// transitions, and which events mates have reported. It never knows which collectors the mates
-// are, how messages reach them, or what an event looks like.
+// Package herald decides whether this collector reports an event of a peer, or leaves the event to
+// a mate. The collector that reports the events is called the herald. The package knows the
+// transitions of peers and the events that mates have reported. It never knows the names of the
+// mates, how messages reach them, or how an event is encoded.
 package herald
 
 import (
@@ -11,262 +12,271 @@ import (
 )
 
 const (
-	// Kept is how long an event is kept that a mate should report.
+	// Kept is how long this collector keeps an event that it left to a mate.
 	Kept = 30 * time.Second
-	// owedAfter is how long a mate has to report what follows on our last word: it may have to wait
-	// for an answer.
-	owedAfter = liveness.AnswerTime + time.Second
-	// owedFor is how long this collector still reports what follows on its last word that a peer is
-	// alive, after a mate has begun to speak.
-	owedFor = 10 * time.Second
-	// crossing is how long two collectors may report events at once without noticing.
-	crossing = 100 * time.Millisecond
-	// recently is how much later than this collector a mate may have reported that a peer is alive.
-	recently = time.Second
-	// idsKept is how long events reported by mates are remembered, at least. At most it is twice
-	// as long.
+	// overdueAfter is how long a mate has to report the next event of a peer that this collector
+	// reported last. The mate may have to wait for an answer first.
+	overdueAfter = liveness.AnswerTime + time.Second
+	// followUpFor is how long, after a mate takes over reporting, this collector still reports later
+	// events of a peer that it last reported alive.
+	followUpFor = 10 * time.Second
+	// overlap is how long two collectors may both report events before they notice.
+	overlap = 100 * time.Millisecond
+	// mateDelay is the maximum time between the reports of two collectors that the same peer is alive.
+	mateDelay = time.Second
+	// idsKept is the minimum time for which events reported by mates are remembered. The maximum is
+	// twice as long.
 	idsKept = time.Hour
-	// maxIDs is the number of those events beyond which they are forgotten sooner.
+	// maxIDs is how many events reported by mates are remembered. If there are more, the oldest are
+	// forgotten sooner.
 	maxIDs = 1 << 17
 )
 
-// A Herald decides which events of peers this collector reports. Without mates it reports all.
-// With mates it reports events only while this collector speaks, and only those that no mate
-// has reported. Events of the time in which it does not speak are kept for a while, whether or
-// not a mate reports them: the mate may be lost before its reports have left it.
+// A Reporter decides which events of peers this collector reports. Without mates, the collector
+// reports all events. With mates, it reports events only between StartReporting and StopReporting,
+// and only events that no mate has reported. At other times it keeps events for a while, even if a
+// mate reports them, because the mate may be lost before Telegraf has sent its reports.
 //
-// Collectors that could not reach each other may have reported different states of a peer. The
-// last word is the latest state of a peer that any of them reported. So that it ends up right,
-// the collector that had the last word also reports what follows, unless a mate does. And an
-// event that a mate reported before our last word is reported again, with the same id.
-type Herald struct {
-	mates    bool
-	began    time.Time // the start of this collector
-	speaks   bool
-	until    time.Time                // when it stops to speak by itself; zero for no limit
-	joined   time.Time                // events before this time were also seen by a mate that spoke
-	kept     []keptEvent              // not reported here, the oldest first
-	settled  int                      // how many of those Settle has already checked
-	hushed   time.Time                // when it stopped speaking
-	last     map[liveness.ID]lastWord // of this collector, by peer
-	reported []reportedEvent          // reported here since TakeTold
-	recently []reportedEvent          // reported here in the last 30 s before that
+// Collectors that cannot reach each other may report different states of a peer. In the end, the
+// last report of any of them must be correct. So the collector that reported the latest state also
+// reports the next event of the peer, unless a mate does. And if a mate reported an event before
+// this collector reported the latest state, the event is reported again, with the same id.
+type Reporter struct {
+	mates     bool
+	began     time.Time // when this collector started
+	reporting bool
+	until     time.Time                 // when it stops reporting by itself; zero for no limit
+	leftUntil time.Time                 // events up to this time were also seen by the mate that reported events
+	kept      []keptEvent               // events not reported here, the oldest first
+	checked   int                       // how many kept events TakeOverdue has already checked
+	stopped   time.Time                 // when it stopped reporting
+	own       map[liveness.ID]ownReport // the latest report of this collector about each peer
+	reported  []reportedEvent           // events reported here since the last TakeReported
+	recently  []reportedEvent           // events reported here in the 30 s before that
 
-	// The events reported by mates since turned, and in the period before it.
+	// others are the events that mates have reported since othersSince. older are the events that
+	// mates reported in the period before that.
 	others, older reports
-	turned        time.Time
+	othersSince   time.Time
 }
 
-// reports are events that mates have reported: the time of each event, and of the latest change
-// of state of each peer.
+// reports are events that mates have reported: when they reported each event, by its id, and when
+// they reported the latest change of each peer's state, by the hash of its ID.
 type reports struct {
 	events  map[int64]time.Time
 	changes map[uint64]time.Time
 }
 
-// New returns the Herald of a collector that starts now. Without mates it reports all events,
-// with mates none until Speak.
-func New(mates bool, now time.Time) *Herald { return &Herald{mates: mates, began: now} }
+// New returns the Reporter of a collector that starts now. Without mates it reports all events.
+// With mates it reports none until StartReporting is called.
+func New(mates bool, now time.Time) *Reporter { return &Reporter{mates: mates, began: now} }
 
-// Silent reports whether TakeTold has nothing to return.
-func (h *Herald) Silent() bool { return len(h.reported) == 0 }
+// NothingReported reports whether no event was reported since the last TakeReported.
+func (r *Reporter) NothingReported() bool { return len(r.reported) == 0 }
 
-// KeepSpeaking lets this collector report events only until the given time. After that, a mate
-// may take over.
-func (h *Herald) KeepSpeaking(until time.Time) { h.until = until }
+// ReportUntil lets this collector report events only before the time until. After that, a mate may
+// take over.
+func (r *Reporter) ReportUntil(until time.Time) { r.until = until }
 
-// Hush ends what Speak began: from now on a mate reports events.
-func (h *Herald) Hush(now time.Time) { h.speaks, h.hushed = false, now }
+// StopReporting leaves events to a mate from now on.
+func (r *Reporter) StopReporting(now time.Time) { r.reporting, r.stopped = false, now }
 
 type keptEvent struct {
 	change *liveness.Transition
 	at     time.Time
 }
 
-// A reportedEvent is an event that was reported here.
+// A reportedEvent is an event that this collector reported.
 type reportedEvent struct {
 	id   int64
 	peer uint64 // as in liveness.Telling
 	at   time.Time
 }
 
-// A lastWord is the latest state of a peer that was reported here.
-type lastWord struct {
+// An ownReport is the latest report of this collector about the state of a peer.
+type ownReport struct {
 	at   time.Time
-	well bool // the peer was alive
+	well bool // it reported the peer alive
 }
 
-// Resume notes the state of a peer at the end of the previous run of this collector, which may
-// have reported it while it could not reach its mates. Whatever mates have reported since the
-// start is later, however long restoring takes.
-func (h *Herald) Resume(id liveness.ID, state liveness.State) {
-	if h.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
-		h.note(id, lastWord{at: h.began})
+// NoteRestored notes the state that a peer had at the end of this collector's previous run. The
+// collector may have reported that state while it could not reach its mates. Reports that mates
+// have sent since the start of this run are later, even if the peer is restored after they arrive.
+func (r *Reporter) NoteRestored(id liveness.ID, state liveness.State) {
+	if r.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
+		r.note(id, ownReport{at: r.began})
 	}
 }
 
-// Admit reports whether this collector is to report an event now. If not, the event is kept.
-func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
-	if !h.mates {
+// Admit reports whether this collector must report an event now. If not, the Reporter keeps the
+// event.
+func (r *Reporter) Admit(change *liveness.Transition, now time.Time) bool {
+	if !r.mates {
 		return true
 	}
-	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.reportedElsewhere(change) {
-		h.noteOwn(change, now)
+	if r.reporting && (r.until.IsZero() || now.Before(r.until)) && !r.reportedElsewhere(change) {
+		r.noteOwn(change, now)
 		return true
 	}
-	h.expire(now)
-	h.kept = append(h.kept, keptEvent{change, now})
+	r.dropOld(now)
+	r.kept = append(r.kept, keptEvent{change, now})
 	return false
 }
 
 // reportedElsewhere reports whether a mate has reported an event. A change of state only counts if
-// it came well after our last word: otherwise both may have spoken at once.
-func (h *Herald) reportedElsewhere(change *liveness.Transition) bool {
-	at, reported := h.others.events[change.EventID]
+// the mate reported it well after our latest report about the peer: otherwise both collectors may
+// have reported events at the same time.
+func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
+	at, reported := r.others.events[change.EventID]
 	if !reported {
-		at, reported = h.older.events[change.EventID]
+		at, reported = r.older.events[change.EventID]
 	}
-	return reported && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
+	return reported && (change.Event != liveness.Changed || !at.Before(r.own[change.ID].at.Add(overlap)))
 }
 
-// hadLastWord reports whether this collector had the last word about a peer, and so reports what
-// happens to it at the given time. If the last word was that the peer is alive, the mate that
-// speaks takes over soon.
-func (h *Herald) hadLastWord(id liveness.ID, at time.Time) bool {
-	ours, spoken := h.last[id]
-	theirs := h.changedElsewhere(id)
-	return spoken && !at.Before(ours.at) && !theirs.After(ours.at.Add(crossing)) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
+// mustFollowUp reports whether this collector must report an event of a peer at the given time,
+// because it was the one that last reported the peer's state. If it last reported the peer alive,
+// this ends soon, and the mate that reports events takes over.
+func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
+	ours, reported := r.own[id]
+	theirs := r.changedElsewhere(id)
+	if !reported || at.Before(ours.at) || theirs.After(ours.at.Add(overlap)) {
+		return false
+	}
+	return !ours.well || at.Sub(r.stopped) < followUpFor || at.Sub(ours.at) < followUpFor
 }
 
 // changedElsewhere returns when a mate last reported a change of state of a peer, or the zero
 // Time.
-func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
-	if at, known := h.others.changes[id.Hash()]; known {
+func (r *Reporter) changedElsewhere(id liveness.ID) time.Time {
+	if at, known := r.others.changes[id.Hash()]; known {
 		return at
 	}
-	return h.older.changes[id.Hash()]
+	return r.older.changes[id.Hash()]
 }
 
-// noteOwn notes that an event of the given time is reported here.
-func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
+// noteOwn notes that this collector reports an event that happened at the given time.
+func (r *Reporter) noteOwn(change *liveness.Transition, at time.Time) {
 	reported := reportedEvent{id: change.EventID, at: at}
 	if change.Event == liveness.Changed {
 		reported.peer = change.ID.Hash()
 	}
-	h.reported = append(h.reported, reported)
+	r.reported = append(r.reported, reported)
 	if change.Event != liveness.Changed {
 		return
 	}
 	if change.Reason == liveness.ReasonForgotten {
-		delete(h.last, change.ID)
+		delete(r.own, change.ID)
 		return
 	}
-	h.note(change.ID, lastWord{at, change.State == liveness.Alive})
+	r.note(change.ID, ownReport{at, change.State == liveness.Alive})
 }
 
-func (h *Herald) note(id liveness.ID, word lastWord) {
-	if h.last == nil {
-		h.last = make(map[liveness.ID]lastWord)
+func (r *Reporter) note(id liveness.ID, report ownReport) {
+	if r.own == nil {
+		r.own = make(map[liveness.ID]ownReport)
 	}
-	h.last[id] = word
+	r.own[id] = report
 }
 
-// Settle returns the events that this collector reports although a mate speaks, because the mate
-// has not: events that follow on a last word from here, spoken while the mate was not reachable,
-// and never_seen of a peer that the mate may not expect.
-func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
-	if h.speaks {
+// TakeOverdue returns the events that a mate should have reported but did not, so that this
+// collector reports them: events of peers whose latest state this collector reported while the mate
+// was unreachable, and never_seen events of peers that the mate may not expect.
+func (r *Reporter) TakeOverdue(now time.Time) (late []*liveness.Transition) {
+	if r.reporting {
 		return nil
 	}
-	end := h.settled
-	for end < len(h.kept) && now.Sub(h.kept[end].at) >= owedAfter {
+	end := r.checked
+	for end < len(r.kept) && now.Sub(r.kept[end].at) >= overdueAfter {
 		end++
 	}
-	still := h.kept[:h.settled]
-	for _, k := range h.kept[h.settled:end] {
-		if h.owes(&k) {
-			h.noteOwn(k.change, k.at)
+	still := r.kept[:r.checked]
+	for _, k := range r.kept[r.checked:end] {
+		if r.mustReport(&k) {
+			r.noteOwn(k.change, k.at)
 			late = append(late, k.change)
 		} else {
 			still = append(still, k)
 		}
 	}
-	h.settled = len(still)
-	h.kept = slices.Delete(h.kept, len(still), end)
+	r.checked = len(still)
+	r.kept = slices.Delete(r.kept, len(still), end)
 	return late
 }
 
-// owes reports whether a kept event is to be reported here.
-func (h *Herald) owes(k *keptEvent) bool {
-	if k.change.Event != liveness.Changed || !h.hadLastWord(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
+// mustReport reports whether this collector must report a kept event.
+func (r *Reporter) mustReport(k *keptEvent) bool {
+	if k.change.Event != liveness.Changed || !r.mustFollowUp(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
-	if h.reportedElsewhere(k.change) {
-		delete(h.last, k.change.ID)
+	if r.reportedElsewhere(k.change) {
+		delete(r.own, k.change.ID)
 		return false
 	}
 	return true
 }
 
-func (h *Herald) expire(now time.Time) {
+func (r *Reporter) dropOld(now time.Time) {
 	n := 0
-	for n < len(h.kept) && now.Sub(h.kept[n].at) > Kept {
+	for n < len(r.kept) && now.Sub(r.kept[n].at) > Kept {
 		n++
 	}
-	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
+	r.kept, r.checked = r.kept[n:], max(r.checked-n, 0)
 }
 
-// Join leaves the events seen here before until to the mate that spoke in that time: this
-// collector did not know yet what its mates know, so many of those events are not new.
-func (h *Herald) Join(until time.Time) { h.joined = until }
+// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// reported events at that time. This collector did not yet know what its mates knew, so many of
+// these events were not new.
+func (r *Reporter) LeaveToMate(until time.Time) { r.leftUntil = until }
 
-// withoutKnown drops the events that Join left to a mate. If that mate was lost, an end is kept,
-// with what follows on it. What follows on our last word is always kept.
-func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
+// withoutLeftToMate drops the events that LeaveToMate left to a mate. If that mate was lost, it
+// keeps the end of each peer and the events after it. It always keeps events of a peer whose latest
+// state this collector reported.
+func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent {
 	ended := make(map[liveness.ID]bool)
 	return slices.DeleteFunc(events, func(k keptEvent) bool {
 		over := k.change.State == liveness.Dead || k.change.State == liveness.Left
 		if lost && k.change.Event == liveness.Changed && over {
 			ended[k.change.ID] = true
 		}
-		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.hadLastWord(k.change.ID, k.at)
-		return !k.at.After(h.joined) && !kept
+		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || r.mustFollowUp(k.change.ID, k.at)
+		return !k.at.After(r.leftUntil) && !kept
 	})
 }
 
-// Speak lets this collector report events from now on. It returns the events of the last 30 s
-// that are to be reported: those that no mate has reported, and if again is set also the rest.
-// If again is not set, the mate has reported all it knew, and a suspicion that is over is not
-// reported.
-func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) {
-	h.speaks, h.until = true, time.Time{}
-	h.expire(now)
-	h.kept = h.withoutKnown(h.kept, again)
+// StartReporting lets this collector report events from now on. It returns those events of the last
+// 30 s that this collector must report now. If again is set, it returns all events of the last 30
+// s. If not, the mate has reported all events that it knew: then it returns only events that no
+// mate has reported, without doubts that are over.
+func (r *Reporter) StartReporting(again bool, now time.Time) (late []*liveness.Transition) {
+	r.reporting, r.until = true, time.Time{}
+	r.dropOld(now)
+	r.kept = r.withoutLeftToMate(r.kept, again)
 	if !again {
-		h.kept = h.withoutPassed(h.kept)
+		r.kept = r.withoutPastDoubts(r.kept)
 	}
-	for _, k := range h.kept {
-		if again || !h.reportedElsewhere(k.change) {
+	for _, k := range r.kept {
+		if again || !r.reportedElsewhere(k.change) {
 			late = append(late, k.change)
-			h.noteOwn(k.change, k.at)
+			r.noteOwn(k.change, k.at)
 		}
 	}
-	h.kept, h.settled = nil, 0
+	r.kept, r.checked = nil, 0
 	return late
 }
 
-// withoutPassed drops each doubt (suspect or unknown after alive) that no mate has reported and
-// that is over. It is over if a mate has reported what followed. It is also over if the peer is
-// alive again and no mate has reported a change of that peer since it was alive before; then
-// both the doubt and its end are dropped.
-func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
+// withoutPastDoubts drops each doubt (suspect or unknown after alive) that no mate has reported and
+// that is over. A doubt is over if a mate has reported the next event of the peer. It is also over
+// if the peer is alive again and no mate has reported a change of the peer since it was alive
+// before. In that case the return to alive is dropped, too.
+func (r *Reporter) withoutPastDoubts(events []keptEvent) []keptEvent {
 	doubts := make(map[liveness.ID]*keptEvent)
 	for i := range events {
 		k := &events[i]
 		if k.change.Event != liveness.Changed {
 			continue
 		}
-		id, reported := k.change.ID, h.reportedElsewhere(k.change)
+		id, reported := k.change.ID, r.reportedElsewhere(k.change)
 		begin := doubts[id]
 		switch delete(doubts, id); {
 		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !reported:
@@ -274,42 +284,43 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 		case begin == nil:
 		case reported:
 			begin.change = nil
-		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(recently-begin.change.Lasted)):
+		case k.change.State == liveness.Alive && !r.changedElsewhere(id).After(begin.at.Add(mateDelay-begin.change.Lasted)):
 			begin.change, k.change = nil, nil
 		}
 	}
 	return slices.DeleteFunc(events, func(k keptEvent) bool { return k.change == nil })
 }
 
-// NoteTold notes that a mate has reported events, in a message sent ago before now.
-func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
-	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
-		h.older, h.turned = h.others, now
-		h.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
+// NoteReported notes that a mate has reported events. The mate sent the message about them at the
+// time now minus ago.
+func (r *Reporter) NoteReported(events []liveness.Telling, ago time.Duration, now time.Time) {
+	if r.others.events == nil || len(r.others.events)+len(events) > maxIDs || now.Sub(r.othersSince) > idsKept {
+		r.older, r.othersSince = r.others, now
+		r.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
 	}
 	for _, e := range events {
 		at := now.Add(-ago - e.Ago)
-		h.others.events[e.EventID] = at
-		if e.Peer != 0 && at.After(h.others.changes[e.Peer]) {
-			h.others.changes[e.Peer] = at
+		r.others.events[e.EventID] = at
+		if e.Peer != 0 && at.After(r.others.changes[e.Peer]) {
+			r.others.changes[e.Peer] = at
 		}
 	}
 }
 
-// TakeTold returns the events reported here since the last call.
-func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	events := make([]liveness.Telling, 0, len(h.reported))
-	for _, reported := range h.reported {
+// TakeReported returns the events reported here since the last call.
+func (r *Reporter) TakeReported(now time.Time) []liveness.Telling {
+	events := make([]liveness.Telling, 0, len(r.reported))
+	for _, reported := range r.reported {
 		events = append(events, liveness.Telling{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
 	}
-	past := slices.IndexFunc(h.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
+	past := slices.IndexFunc(r.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
 	if past < 0 {
-		past = len(h.recently)
+		past = len(r.recently)
 	}
-	h.recently, h.reported = append(h.recently[past:], h.reported...), nil
+	r.recently, r.reported = append(r.recently[past:], r.reported...), nil
 	return events
 }
 
-// TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may have
-// missed them.
-func (h *Herald) TellAgain() { h.reported, h.recently = append(h.recently, h.reported...), nil }
+// RepeatRecent makes the next TakeReported return the events of the last 30 s again, for a mate
+// that may have missed them.
+func (r *Reporter) RepeatRecent() { r.reported, r.recently = append(r.recently, r.reported...), nil }

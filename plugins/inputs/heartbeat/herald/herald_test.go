@@ -23,17 +23,17 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 }
 
 // noteIDs notes that a mate has just reported events.
-func (h *Herald) noteIDs(now time.Time, ids ...int64) {
+func (h *Reporter) noteIDs(now time.Time, ids ...int64) {
 	events := make([]liveness.Telling, 0, len(ids))
 	for _, id := range ids {
 		events = append(events, liveness.Telling{EventID: id})
 	}
-	h.NoteTold(events, 0, now)
+	h.NoteReported(events, 0, now)
 }
 
 // takeIDs returns the ids of events that were reported here.
-func (h *Herald) takeIDs(now time.Time) (ids []int64) {
-	for _, e := range h.TakeTold(now) {
+func (h *Reporter) takeIDs(now time.Time) (ids []int64) {
+	for _, e := range h.TakeReported(now) {
 		ids = append(ids, e.EventID)
 	}
 	return ids
@@ -41,7 +41,7 @@ func (h *Herald) takeIDs(now time.Time) (ids []int64) {
 
 // Without mates all events are reported, and none is kept.
 func TestHeraldAlone(t *testing.T) {
-	var h Herald
+	var h Reporter
 	require.True(t, h.Admit(changeTo(liveness.Alive, 1), time.Now()))
 	require.Empty(t, h.kept)
 	require.Empty(t, h.takeIDs(time.Now()))
@@ -59,18 +59,18 @@ func TestHeraldTakesOver(t *testing.T) {
 		{"from one that was lost", true, []int64{2, 3, 4}},
 	} {
 		now := time.Now()
-		h := Herald{mates: true}
+		h := Reporter{mates: true}
 		for id, ago := range []int{60, 35, 20, 2, 1} {
 			require.False(t, h.Admit(changeTo(liveness.Dead, int64(id)), now.Add(-time.Duration(ago)*time.Second)))
 		}
 		h.noteIDs(now, 1, 3)
-		require.Equal(t, c.want, idsOf(h.Speak(c.again, now)), c.name)
+		require.Equal(t, c.want, idsOf(h.StartReporting(c.again, now)), c.name)
 		require.Equal(t, c.want, h.takeIDs(now))
 		require.True(t, h.Admit(changeTo(liveness.Dead, 5), now))
 		require.Equal(t, []int64{5}, h.takeIDs(now))
-		require.True(t, h.Admit(changeTo(liveness.Suspect, 1), now), "a mate has told it, but before the last word")
-		h.noteIDs(now.Add(crossing), 6)
-		require.False(t, h.Admit(changeTo(liveness.Alive, 6), now), "a mate has told it since")
+		require.True(t, h.Admit(changeTo(liveness.Suspect, 1), now), "a mate has reported it, but before our latest report")
+		h.noteIDs(now.Add(overlap), 6)
+		require.False(t, h.Admit(changeTo(liveness.Alive, 6), now), "a mate has reported it since")
 	}
 }
 
@@ -87,7 +87,7 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		again   bool
-		changed time.Duration // when a mate told a change with id 9, after the suspicion; 0 for never
+		changed time.Duration // when a mate reported a change with id 9, after the suspicion; 0 for never
 		events  []*liveness.Transition
 		want    []int64
 	}{
@@ -97,63 +97,63 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 		{"from one that was lost", true, 0, []*liveness.Transition{suspect, restart, back}, []int64{1, 3, 2}},
 		{"not over", false, 0, []*liveness.Transition{suspect, back, suspect}, []int64{1}},
 		{"rightly", false, 0, []*liveness.Transition{suspect, dead, back}, []int64{1, 4, 2}},
-		{"the mate told it alive before", false, -time.Minute, []*liveness.Transition{suspect, back}, nil},
-		{"the mate told another one just before", false, -time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
-		{"the mate told it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
-		{"the mate told its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
-		{"the mate told another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate reported it alive before", false, -time.Minute, []*liveness.Transition{suspect, back}, nil},
+		{"the mate reported another one just before", false, -time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate reported it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
+		{"the mate reported its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
+		{"the mate reported another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
 	} {
 		begin := time.Now()
 		now := begin.Add(2 * time.Second)
-		h := Herald{mates: true}
+		h := Reporter{mates: true}
 		for _, change := range c.events {
 			require.False(t, h.Admit(change, begin))
 		}
 		if c.changed != 0 {
-			h.NoteTold([]liveness.Telling{{EventID: 9, Peer: suspect.ID.Hash(), Ago: now.Sub(begin) - c.changed}}, 0, now)
+			h.NoteReported([]liveness.Telling{{EventID: 9, Peer: suspect.ID.Hash(), Ago: now.Sub(begin) - c.changed}}, 0, now)
 		}
-		require.Equal(t, c.want, idsOf(h.Speak(c.again, now)), c.name)
+		require.Equal(t, c.want, idsOf(h.StartReporting(c.again, now)), c.name)
 	}
 }
 
-// A report made while the mate that speaks was not reachable is taken back, unless that mate has
+// A report made while the mate that reports events was not reachable is taken back, unless that mate has
 // done so itself.
 func TestHeraldTakesBackItsReport(t *testing.T) {
 	for _, byMate := range []bool{false, true} {
 		now := time.Now()
-		h := Herald{mates: true, speaks: true}
+		h := Reporter{mates: true, reporting: true}
 		require.True(t, h.Admit(changeTo(liveness.Dead, 1), now))
-		h.Hush(now)
+		h.StopReporting(now)
 		require.False(t, h.Admit(changeTo(liveness.Alive, 2), now))
-		require.Empty(t, h.Settle(now.Add(owedAfter-time.Millisecond)))
+		require.Empty(t, h.TakeOverdue(now.Add(overdueAfter-time.Millisecond)))
 		want := []int64{2}
 		if byMate {
-			h.noteIDs(now.Add(crossing), want...)
+			h.noteIDs(now.Add(overlap), want...)
 			want = nil
 		}
-		require.Equal(t, want, idsOf(h.Settle(now.Add(owedAfter))))
-		require.Empty(t, h.Speak(false, now.Add(owedAfter)), "it is not told again")
-		h.Hush(now)
-		later := now.Add(owedFor)
+		require.Equal(t, want, idsOf(h.TakeOverdue(now.Add(overdueAfter))))
+		require.Empty(t, h.StartReporting(false, now.Add(overdueAfter)), "it is not reported again")
+		h.StopReporting(now)
+		later := now.Add(followUpFor)
 		require.False(t, h.Admit(changeTo(liveness.Suspect, 3), later))
-		require.Empty(t, h.Settle(later.Add(owedAfter)), "it is the other one's again")
+		require.Empty(t, h.TakeOverdue(later.Add(overdueAfter)), "it is the other one's again")
 	}
 }
 
-// A later report of a mate about the same peer is the last word, even if its event is different:
+// A later report of a mate about the same peer counts as the latest report, even if its event is different:
 // the mate has not seen the report from here.
 func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 	for ago, want := range map[time.Duration][]int64{
-		0: {}, 2 * time.Second: {2}, time.Second - crossing: {2}, // then both may think that the other one had it
+		0: {}, 2 * time.Second: {2}, time.Second - overlap: {2}, // then both may think that the other one reported last
 	} {
 		now := time.Now()
-		h := Herald{mates: true, speaks: true}
+		h := Reporter{mates: true, reporting: true}
 		back := changeTo(liveness.Alive, 2)
 		require.True(t, h.Admit(changeTo(liveness.Dead, 1), now))
-		h.Hush(now)
+		h.StopReporting(now)
 		require.False(t, h.Admit(back, now.Add(time.Second)))
-		h.NoteTold([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
-		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "the mate spoke %v ago", ago)
+		h.NoteReported([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
+		require.ElementsMatch(t, want, idsOf(h.TakeOverdue(now.Add(time.Second+overdueAfter))), "the mate reported %v ago", ago)
 	}
 }
 
@@ -161,23 +161,23 @@ func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 // neither.
 func TestHeraldReportsWhatFollowsOnATakenBackReport(t *testing.T) {
 	now := time.Now()
-	h := Herald{mates: true, speaks: true}
+	h := Reporter{mates: true, reporting: true}
 	require.True(t, h.Admit(changeTo(liveness.Left, 1), now))
-	h.Hush(now)
+	h.StopReporting(now)
 	h.noteIDs(now, 7)
 	require.False(t, h.Admit(changeTo(liveness.Alive, 2), now))
 	require.False(t, h.Admit(changeTo(liveness.Dead, 3), now))
-	require.Equal(t, []int64{2, 3}, idsOf(h.Settle(now.Add(owedAfter))))
+	require.Equal(t, []int64{2, 3}, idsOf(h.TakeOverdue(now.Add(overdueAfter))))
 }
 
 // Reports of mates are not remembered forever.
 func TestHeraldForgets(t *testing.T) {
 	now := time.Now()
-	h := Herald{mates: true}
+	h := Reporter{mates: true}
 	h.noteIDs(now, 1)
 	h.noteIDs(now.Add(idsKept+time.Second), 2)
 	require.Len(t, h.others.events, 1)
-	h.NoteTold(make([]liveness.Telling, maxIDs), 0, now)
+	h.NoteReported(make([]liveness.Telling, maxIDs), 0, now)
 	require.Len(t, h.others.events, 1)
 	h.Admit(changeTo(liveness.Dead, 3), now)
 	h.Admit(changeTo(liveness.Dead, 4), now.Add(Kept+time.Second))
@@ -187,13 +187,13 @@ func TestHeraldForgets(t *testing.T) {
 // Events of a peer that only this collector expects are reported here.
 func TestHeraldReportsPeersThatOnlyItExpects(t *testing.T) {
 	now := time.Now()
-	h := Herald{mates: true}
+	h := Reporter{mates: true}
 	missing, other := changeTo(liveness.Dead, 1), changeTo(liveness.Dead, 2)
 	missing.Reason, other.Reason, other.ID.Source = liveness.ReasonNeverSeen, liveness.ReasonNeverSeen, "web-2"
 	require.False(t, h.Admit(missing, now))
 	require.False(t, h.Admit(other, now))
 	h.noteIDs(now, 2)
-	require.Equal(t, []int64{1}, idsOf(h.Settle(now.Add(owedAfter))))
+	require.Equal(t, []int64{1}, idsOf(h.TakeOverdue(now.Add(overdueAfter))))
 }
 
 // A report made while mates were not reachable, before a restart, is taken back after it.
@@ -202,13 +202,13 @@ func TestHeraldTakesBackAfterARestart(t *testing.T) {
 		now := time.Now()
 		h := New(true, now)
 		back := changeTo(liveness.Alive, 1)
-		h.Resume(back.ID, state)
+		h.NoteRestored(back.ID, state)
 		require.False(t, h.Admit(back, now.Add(time.Second)))
-		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "it was %s", state)
+		require.ElementsMatch(t, want, idsOf(h.TakeOverdue(now.Add(time.Second+overdueAfter))), "it was %s", state)
 	}
 	alone := New(false, time.Now())
-	alone.Resume(changeTo(liveness.Dead, 1).ID, liveness.Dead)
-	require.Empty(t, alone.last)
+	alone.NoteRestored(changeTo(liveness.Dead, 1).ID, liveness.Dead)
+	require.Empty(t, alone.own)
 }
 
 // What a mate reports while a collector restores its state is not reported again.
@@ -216,15 +216,15 @@ func TestHeraldLeavesWhatWasReportedDuringARestore(t *testing.T) {
 	began := time.Now()
 	h := New(true, began)
 	back := changeTo(liveness.Alive, 1)
-	h.Resume(back.ID, liveness.Dead)
+	h.NoteRestored(back.ID, liveness.Dead)
 	now := began.Add(time.Minute)
-	h.NoteTold([]liveness.Telling{{EventID: 1, Peer: back.ID.Hash(), Ago: 20 * time.Second}}, 0, now)
+	h.NoteReported([]liveness.Telling{{EventID: 1, Peer: back.ID.Hash(), Ago: 20 * time.Second}}, 0, now)
 	require.False(t, h.Admit(back, now))
-	require.Empty(t, h.Settle(now.Add(owedAfter)))
+	require.Empty(t, h.TakeOverdue(now.Add(overdueAfter)))
 }
 
-// A collector that starts beside a mate that speaks takes for new what the mate has reported long
-// ago. It still reports ends if the mate is lost, and what follows on its own last word.
+// A collector that starts beside a mate that reports events takes events for new that the mate has reported long
+// ago. It still reports ends if the mate is lost, and later events of peers that it reported last.
 func TestHeraldJoins(t *testing.T) {
 	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
 		change := changeTo(state, id)
@@ -234,7 +234,7 @@ func TestHeraldJoins(t *testing.T) {
 	for lost, want := range map[bool][]int64{true: {1, 4, 8, 5, 7}, false: {1, 7}} {
 		now := time.Now()
 		h := New(true, now)
-		h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead)
+		h.NoteRestored(changeTo(liveness.Alive, 0).ID, liveness.Dead)
 		for _, change := range []*liveness.Transition{
 			changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
 			of("gone", liveness.Dead, liveness.Changed, 4), of("gone", liveness.Alive, liveness.Changed, 8),
@@ -243,8 +243,8 @@ func TestHeraldJoins(t *testing.T) {
 			require.False(t, h.Admit(change, now))
 		}
 		require.False(t, h.Admit(of("new", liveness.Alive, liveness.Changed, 7), now.Add(1)))
-		h.Join(now)
-		require.Equal(t, want, idsOf(h.Speak(lost, now.Add(time.Second))), "the mate was lost: %t", lost)
+		h.LeaveToMate(now)
+		require.Equal(t, want, idsOf(h.StartReporting(lost, now.Add(time.Second))), "the mate was lost: %t", lost)
 	}
 }
 
@@ -252,11 +252,11 @@ func TestHeraldJoins(t *testing.T) {
 func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 	now := time.Now()
 	h := New(true, now)
-	h.Speak(false, now)
-	h.KeepSpeaking(now.Add(time.Second))
+	h.StartReporting(false, now)
+	h.ReportUntil(now.Add(time.Second))
 	require.True(t, h.Admit(changeTo(liveness.Dead, 1), now.Add(time.Second-1)))
 	require.False(t, h.Admit(changeTo(liveness.Alive, 2), now.Add(time.Second)))
-	require.Equal(t, []int64{2}, idsOf(h.Speak(false, now.Add(time.Second))))
+	require.Equal(t, []int64{2}, idsOf(h.StartReporting(false, now.Add(time.Second))))
 	require.True(t, h.Admit(changeTo(liveness.Dead, 3), now.Add(time.Minute)))
 }
 
@@ -264,16 +264,16 @@ func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 func TestHeraldReportsAgain(t *testing.T) {
 	begin := time.Now()
 	h := New(true, begin)
-	h.Speak(false, begin)
+	h.StartReporting(false, begin)
 	for id, ago := range []time.Duration{Kept + time.Second, Kept, 1, 0} {
 		require.True(t, h.Admit(changeTo(liveness.Dead, int64(id)), begin.Add(-ago)))
 		if ago > 0 {
 			require.Equal(t, []int64{int64(id)}, h.takeIDs(begin))
 		}
 	}
-	h.TellAgain()
+	h.RepeatRecent()
 	require.Equal(t, []int64{1, 2, 3}, h.takeIDs(begin))
 	require.Empty(t, h.takeIDs(begin))
-	h.TellAgain()
+	h.RepeatRecent()
 	require.Equal(t, []int64{1, 2, 3}, h.takeIDs(begin))
 }

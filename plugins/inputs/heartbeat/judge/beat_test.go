@@ -21,7 +21,7 @@ func TestClaimedAddressAppliesUnlessItIsLocal(t *testing.T) {
 		{"10.0.0.5", "", "beat", "10.0.0.5"},
 		{"10.0.0.5", "", "connection", "10.0.0.5"},
 	} {
-		require.Equal(t, parse(c.want), address(parse(c.claimed), &Speaker{Remote: parse(c.remote), AtRemote: c.from == "connection"}), "%+v", c)
+		require.Equal(t, parse(c.want), addressOf(parse(c.claimed), &Speaker{Remote: parse(c.remote), AtRemote: c.from == "connection"}), "%+v", c)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestConflictSaysWhatToRename(t *testing.T) {
 		in := New(Options{Log: log}, time.Now())
 		one := liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: parse(c.one)}
 		conflict := &liveness.Transition{View: one, Other: parse(c.other)}
-		in.warn(conflict)
+		in.warnOfConflict(conflict)
 		require.Contains(t, log.Warnings()[0], c.want)
 		require.NotContains(t, log.Warnings()[0], "invalid IP", "over a Unix socket there is no address")
 	}

@@ -10,16 +10,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// watched wraps acc to record whether Telegraf accepts metrics.
-func (j *Judge) watched(acc telegraf.Accumulator) *meter {
+// metered returns acc in a wrapper that records whether Telegraf accepts metrics.
+func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.flow.reader, _ = acc.(reader)
+	j.flow.reader, _ = acc.(pipedAccumulator)
 	_, reuses := acc.(reuser)
 	return &meter{acc, &j.flow, reuses}
 }
 
-// Gather emits the metrics of all peers and returns when that is done.
+// Gather emits the metrics of all peers, and returns after that.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
 	select {
@@ -33,11 +33,11 @@ func (j *Judge) Gather() {
 	}
 }
 
-// Emit passes what is queued to acc until ctx ends and the queue is empty. own returns the
-// values of the collector's own metrics.
+// Emit passes queued items to acc until ctx ends and the queue is empty. own returns the values for
+// the metrics about the collector itself.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
-	to := j.watched(acc)
+	to := j.metered(acc)
 	for {
 		select {
 		case <-j.queue.filled:
@@ -55,9 +55,10 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 	}
 }
 
-// emitPeers emits all peers. Queued metrics are older than the views taken at the same moment,
-// so they go first. It goes through the peers from the end: if a peer is forgotten meanwhile,
-// the last peer, which has been emitted already, takes its number and is emitted again.
+// emitPeers emits the metrics of all peers. Queued items are older than the views taken at the same
+// moment, so they are emitted first. emitPeers goes through the peers from the last to the first.
+// If a peer is forgotten meanwhile, the last peer gets its number: that peer has been emitted
+// already, and may be emitted again.
 func (j *Judge) emitPeers(acc *meter) {
 	views := make([]liveness.View, 0, batchSize)
 	for next, more := j.Count(), true; more; more = next > 0 {
@@ -70,8 +71,8 @@ func (j *Judge) emitPeers(acc *meter) {
 	}
 }
 
-// nextViews appends the views of some peers below number next. It returns what was queued before,
-// and the number to continue with.
+// nextViews appends the views of some of the peers with numbers below next. It also returns the
+// items queued before, and the value of next for the following call.
 func (j *Judge) nextViews(views []liveness.View, next int) ([]liveness.View, []queueItem, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -109,7 +110,7 @@ func (j *Judge) health() health {
 	return own
 }
 
-// add passes items to acc. If one item panics, the others are still passed on.
+// add emits items to acc. If emitting one item panics, the others are still emitted.
 func (j *Judge) add(acc *meter, items []queueItem) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
@@ -136,23 +137,23 @@ func (h *meter) AddMetric(m telegraf.Metric) {
 	h.flow.ended.Store(begun)
 }
 
-// A reader is an accumulator that writes to a pipe.
-type reader interface {
+// A pipedAccumulator is an accumulator that writes to a pipe.
+type pipedAccumulator interface {
 	// Unread returns how long the reader of the pipe has read nothing, although data is waiting.
 	Unread() time.Duration
 }
 
-// A flow counts the metrics passed to Telegraf.
+// A flow counts the metrics passed to Telegraf, and detects whether Telegraf is blocked.
 type flow struct {
 	begun, ended atomic.Uint64
 
-	reader reader    // nil if the accumulator is not a reader
-	seen   uint64    // the last value of begun that was seen unfinished
-	since  time.Time // when it was first seen
+	reader pipedAccumulator // nil if the accumulator is no pipedAccumulator
+	seen   uint64           // the last value of begun that was seen unfinished
+	since  time.Time        // when it was first seen
 }
 
-// accepts reports whether Telegraf accepts metrics: none has been waiting for long. It must not
-// be called concurrently.
+// accepts reports whether Telegraf accepts metrics, that is, no metric has been waiting for long.
+// It must not be called concurrently.
 func (f *flow) accepts(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now
@@ -183,7 +184,7 @@ func addItem(acc *meter, item *queueItem) {
 
 func addPeer(acc *meter, v *liveness.View) {
 	if acc.reuses {
-		acc.AddMetric(formOf(v).reused(v))
+		acc.AddMetric(templateOf(v).reusedMetric(v))
 	} else {
 		acc.AddMetric(peerMetric(v))
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// maxLogged is how many invalid lines of a file are logged.
+	// maxLogged is the maximum number of invalid lines of a file that are logged.
 	maxLogged = 10
 	// readLimit is how long reading a file may take.
 	readLimit = time.Second
@@ -50,8 +50,8 @@ func ParseExpected(text string) (liveness.Expected, error) {
 	return liveness.Expected{Source: host, Service: service}, beat.Validate()
 }
 
-// rejectMistakes returns an error for text that would be taken for a host or service, but is
-// something else, like a URL.
+// rejectMistakes returns an error for text that could be accepted as a host or service but is
+// probably a mistake, like a URL.
 func rejectMistakes(text, source, service string) error {
 	_, notAddr := netip.ParseAddr(source)
 	_, notMask := netip.ParseAddr(service)
@@ -73,14 +73,14 @@ func rejectMistakes(text, source, service string) error {
 	return nil
 }
 
-// An expectation is everything that the options and files list.
-type expectation struct {
+// expectedPeers are all peers that the options and files list.
+type expectedPeers struct {
 	all     []liveness.Expected
 	wrong   []error // invalid lines, and files that cannot be read
-	partial bool    // a file cannot be read
+	partial bool    // a file could not be read
 }
 
-func (e *expectation) read(ctx context.Context, file *regular.Reader) {
+func (e *expectedPeers) readFile(ctx context.Context, file *regular.Reader) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	content, err := file.Read(ctx)
@@ -92,11 +92,11 @@ func (e *expectation) read(ctx context.Context, file *regular.Reader) {
 	e.partial = true
 }
 
-// addFile adds the entries of a file, one per line. An invalid line is skipped, also one in
-// another encoding; a file in UTF-16 is rejected as a whole. Empty lines and text after "#"
-// are ignored.
-func (e *expectation) addFile(path string, text []byte) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors of Windows write it
+// addFile adds the entries of a file, one per line. It skips invalid lines, including lines in
+// another encoding. It rejects a file in UTF-16 as a whole. Empty lines and text after "#" are
+// ignored.
+func (e *expectedPeers) addFile(path string, text []byte) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors on Windows write it
 	if bytes.IndexByte(text, 0) >= 0 {
 		e.wrong = append(e.wrong, fmt.Errorf("%q in 'expect_files' is not UTF-8 text", path))
 		e.partial = true
@@ -121,15 +121,16 @@ func (e *expectation) addFile(path string, text []byte) {
 	}
 }
 
-// An Expecter passes the expected peers to a Judge, at the start and when they change.
+// An Expecter passes the expected peers to a Judge when the collector starts, and whenever the list
+// changes.
 type Expecter struct {
 	judge   *Judge
 	log     telegraf.Logger
 	entries []string
 	files   []*regular.Reader
 	more    func(context.Context) ([]liveness.Expected, bool)
-	current []liveness.Expected // the list passed to the Judge last
-	logged  string              // the problems logged last
+	current []liveness.Expected // the list last passed to the Judge
+	logged  string              // the last logged problems
 }
 
 // NewExpecter returns an Expecter for entries in the syntax of ParseExpected, and for files
@@ -142,11 +143,11 @@ func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Ex
 	return e
 }
 
-// Problems returns one error for each invalid entry, line or file. It needs no Judge.
+// Problems returns one error for each invalid entry, line or file. It works without a Judge.
 func (e *Expecter) Problems() []error { return e.collect(context.Background()).wrong }
 
-// Add adds a function that returns more expected peers, and whether the list is complete. It
-// is called whenever the files are read. Call Add before any other method.
+// Add adds a function that returns more expected peers, and whether the list is complete. The
+// function is called whenever the files are read. Add must be called before any other method.
 func (e *Expecter) Add(more func(context.Context) (all []liveness.Expected, complete bool)) {
 	e.more = more
 }
@@ -158,13 +159,13 @@ func (e *Expecter) KeepReading(ctx context.Context) {
 	}
 }
 
-// Read reads the files and passes their entries to the Judge. If a file cannot be read,
-// nothing changes: no peer stops being expected because a disk fails.
+// Read reads the files and passes their entries to the Judge. If a file cannot be read, the
+// expected peers stay as they are, so that no peer becomes unexpected because a disk fails.
 func (e *Expecter) Read(ctx context.Context) {
 	found := e.collect(ctx)
 	e.warn(found.wrong)
 	switch {
-	case e.current == nil && found.partial: // keep what the previous collector expected
+	case e.current == nil && found.partial: // keep the peers that the previous run expected
 		found.all = append(found.all, e.judge.Unmet()...)
 	case e.current != nil && (found.partial || slices.EqualFunc(found.all, e.current, liveness.Expected.Equal)):
 		return
@@ -173,9 +174,9 @@ func (e *Expecter) Read(ctx context.Context) {
 	e.judge.Expect(found.all)
 }
 
-// collect returns what the options and files list now.
-func (e *Expecter) collect(ctx context.Context) *expectation {
-	found := &expectation{all: make([]liveness.Expected, 0, len(e.entries))}
+// collect returns the peers that the options and files list now.
+func (e *Expecter) collect(ctx context.Context) *expectedPeers {
+	found := &expectedPeers{all: make([]liveness.Expected, 0, len(e.entries))}
 	for _, entry := range e.entries {
 		expected, err := ParseExpected(entry)
 		if err != nil {
@@ -185,7 +186,7 @@ func (e *Expecter) collect(ctx context.Context) *expectation {
 		found.all = append(found.all, expected)
 	}
 	for _, file := range e.files {
-		found.read(ctx, file)
+		found.readFile(ctx, file)
 	}
 	if e.more != nil {
 		more, complete := e.more(ctx)
@@ -194,7 +195,7 @@ func (e *Expecter) collect(ctx context.Context) *expectation {
 	return found
 }
 
-// warn logs what is wrong with the files, if that has changed.
+// warn logs the problems with entries and files, if they have changed.
 func (e *Expecter) warn(wrong []error) {
 	text := fmt.Sprint(wrong)
 	if text != e.logged {

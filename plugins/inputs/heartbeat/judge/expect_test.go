@@ -36,7 +36,7 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{{Source: "web-1"}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := new(expectation)
+			e := new(expectedPeers)
 			e.addFile("hosts", []byte(c.text))
 			require.Equal(t, c.all, e.all)
 			if c.says == "" {
@@ -52,7 +52,7 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 
 // A line in another encoding costs only itself.
 func TestExpectLineInAnotherEncoding(t *testing.T) {
-	e := &expectation{}
+	e := &expectedPeers{}
 	e.addFile("hosts", []byte("web-1\nm\xfcller\nweb-2/m\xfcller\nweb-3\n"))
 	require.Equal(t, []liveness.Expected{{Source: "web-1"}, {Source: "web-3"}}, e.all)
 	require.Len(t, e.wrong, 2)

@@ -1,7 +1,7 @@
-// Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf: beats and
-// ticks go in, metrics come out, and one queue keeps them in order. It is the only package
-// that names a measurement, a tag or a field. It knows beats and verdicts, but no socket, no
-// state file and no secret.
+// Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf. Its inputs are
+// beats and ticks. Its outputs are metrics, and a queue keeps them in order. No other package names
+// measurements, tags or fields. The package knows beats and verdicts, but no sockets, state files
+// or secrets.
 package judge
 
 import (
@@ -19,55 +19,55 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// batchSize is how many peers are processed under one lock, so that gathering many peers does
-// not delay beats and verdicts.
+// batchSize is how many peers are processed before the lock is released, so that gathering many
+// peers does not delay beats and verdicts.
 const batchSize = 512
 
 // Options of a Judge.
 type Options struct {
 	Rules     liveness.Options // including Ask
 	EmitBeats bool             // emit a metric for each beat
-	PIDField  bool             // emit the pid as a field instead of a tag
+	PIDField  bool             // emit the pid of a beat as a field instead of a tag
 	Log       telegraf.Logger
 }
 
-// A Judge owns a tracker, calls it at each tick, and emits its verdicts. A queue separates it
-// from the accumulator, so that receiving and judging never wait. Its methods may be called
-// concurrently.
+// A Judge owns a tracker, calls it at each tick, and emits its verdicts. A queue separates the
+// Judge from the accumulator, so that receiving and judging never wait for Telegraf. Its methods
+// may be called concurrently.
 type Judge struct {
 	options Options
 	queue   *queue
 	gathers chan chan struct{} // each is closed when that Gather is done
 	ended   chan struct{}      // closed when emitting has ended
 
-	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
+	mu       sync.Mutex // guards the rest; held while transitions are queued, so that they stay in order
 	tracker  *liveness.Tracker
 	expected []liveness.Expected
-	isolated time.Time // since when; zero if not
-	beats    fates     // received so far
+	isolated time.Time  // when the collector became isolated; zero if it is not
+	beats    fateCounts // the beats received so far
 
 	restarted      time.Time     // when the tracker was last rebuilt
-	listenedBefore time.Duration // by previous trackers
+	listenedBefore time.Duration // how long previous trackers have listened
 
-	herald *herald.Herald
-	news   chan struct{} // has an entry when there is something to send to mates; nil without mates
-	ticks  atomic.Uint64
+	reporter *herald.Reporter
+	news     chan struct{} // has an entry when there is something to send to mates; nil without mates
+	ticks    atomic.Uint64
 
 	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
 	rare      loglimit.Limiter
-	forgotten []liveness.ID // guarded by mu: dead peers that are forgotten, but not logged yet
+	forgotten []liveness.ID // guarded by mu: forgotten dead peers that are not logged yet
 	forgets   loglimit.Limiter
 	panics    atomic.Int64
 	panicked  loglimit.Limiter
 	rebuilt   atomic.Bool // the tracker was rebuilt, and everything must be saved again
 }
 
-// New returns a Judge that listens from now on. The caller runs KeepTime and Emit.
+// New returns a Judge that listens from now on. The caller must run KeepTime and Emit.
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
-	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
+	j.tracker, j.reporter = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
 	if options.Rules.Mates {
 		j.news = make(chan struct{}, 1)
 	}
@@ -75,12 +75,12 @@ func New(options Options, now time.Time) *Judge {
 	return j
 }
 
-// Observe processes a beat. The outcome is without transitions: they are queued.
+// Observe processes a beat. The returned outcome has no transitions, because they are queued.
 func (j *Judge) Observe(b *Beat) liveness.Outcome {
 	out, conflict, rare := j.judge(&b.Beat)
 	out.Transitions = nil
 	if conflict != nil {
-		j.warn(conflict)
+		j.warnOfConflict(conflict)
 	}
 	if rare {
 		j.warnOfRare(b.ID, out.Gap)
@@ -102,14 +102,14 @@ func (j *Judge) judge(b *liveness.Beat) (_ liveness.Outcome, conflict *liveness.
 	return out, j.enqueue(out.Transitions), rare
 }
 
-// isSecondMistake reports whether a peer comes back alive that was reported dead by mistake
-// for the second time.
+// isSecondMistake reports whether the peer is alive again after it was reported dead by mistake for
+// the second time.
 func isSecondMistake(tr liveness.Transition) bool {
 	return tr.Event == liveness.Changed && tr.State == liveness.Alive && tr.Mistakes == 2
 }
 
-// warnOfRare warns about a peer that declares no interval and beats too rarely. It must not be
-// called with j.mu held.
+// warnOfRare warns about a peer that announces no interval and beats too rarely. It must not be
+// called with j.mu held, because a log may be slow.
 func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	if more, ok := j.rare.Allow(time.Now()); ok {
 		every := gap.Round(time.Second)
@@ -118,16 +118,16 @@ func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	}
 }
 
-// warn warns about two processes with the same name. It must not be called with j.mu held: a
-// log may be slow.
-func (j *Judge) warn(conflict *liveness.Transition) {
+// warnOfConflict warns about two processes that beat with the same name. It must not be called with
+// j.mu held, because a log may be slow.
+func (j *Judge) warnOfConflict(conflict *liveness.Transition) {
 	if more, ok := j.conflicts.Allow(time.Now()); ok {
 		j.options.Log.Warnf("Two processes beat as %s, from %s and %s: %s%s",
 			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
 	}
 }
 
-// placeOf returns the text for an address in log messages.
+// placeOf returns how log messages name the source of a beat.
 func placeOf(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return "a unix socket"
@@ -135,7 +135,8 @@ func placeOf(addr netip.Addr) string {
 	return addr.String()
 }
 
-// advice returns what to do about two processes with the same name, on two machines or on one.
+// advice returns what to do about two processes that beat with the same name. They may be on two
+// machines or on one.
 func advice(conflict *liveness.Transition) string {
 	switch {
 	case conflict.ID.Service == liveness.HostService:
@@ -162,23 +163,23 @@ func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	return liveness.Outcome{Silence: j.tracker.SilenceFor(&b.Beat)}
 }
 
-// Near returns the names of known peers that resemble an unknown one.
+// Near returns the names of known peers that are similar to the name of an unknown peer.
 func (j *Judge) Near(id liveness.ID) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.Near(id)
 }
 
-// ConnEnded processes the end of a connection from an address.
+// ConnEnded processes the end of a connection that came from an address.
 func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.enqueue(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
-// KeepTime lets the tracker judge silence until ctx ends. It first waits for as long as the
-// collector was not listening, because TCP backs off: it retries only after as long a time as
-// it has already tried.
+// KeepTime lets the tracker judge silence at each tick until ctx ends. It first waits for deaf,
+// which is how long the collector was not listening. The reason is TCP's backoff: after an outage,
+// TCP may wait as long again before it retries.
 func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()
@@ -193,7 +194,7 @@ func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	}
 }
 
-// tick judges silence, some peers under each lock.
+// tick judges the silence of all peers. It releases the lock after each batch of peers.
 func (j *Judge) tick() {
 	now, more := time.Time{}, true
 	for more {
@@ -208,8 +209,8 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock, so that time never goes back for the tracker
-		if j.Flows() {   // otherwise a mate reports it before it leaves here
-			j.queue.pushLate(j.herald.Settle(now))
+		if j.Flows() {   // otherwise a mate may report the event before this collector can
+			j.queue.pushLate(j.reporter.TakeOverdue(now))
 		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
@@ -224,14 +225,15 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 func (j *Judge) judgeSilence(now time.Time) (more bool) {
 	transitions, more := j.tracker.TickPart(now, batchSize)
 	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
-		j.isolate(isolated, now)
+		j.queueIsolation(isolated, now)
 	}
 	j.enqueue(transitions)
 	return more
 }
 
-// isolate queues the event that the collector is probably cut off, or no longer is.
-func (j *Judge) isolate(isolated bool, now time.Time) {
+// queueIsolation queues the event that the collector is probably isolated, or is no longer
+// isolated.
+func (j *Judge) queueIsolation(isolated bool, now time.Time) {
 	lasted := time.Duration(0)
 	if isolated {
 		j.isolated = now
@@ -241,8 +243,8 @@ func (j *Judge) isolate(isolated bool, now time.Time) {
 	j.queue.pushEvent(isolatedMetric(isolated, lasted, now))
 }
 
-// enqueue queues transitions and returns the last conflict among them, or nil.
-// j.mu is held.
+// enqueue queues transitions and returns the last conflict among them, or nil. The caller holds
+// j.mu.
 func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition {
 	if len(transitions) == 0 {
 		j.wakeMates()
@@ -251,7 +253,7 @@ func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition 
 	var conflict *liveness.Transition
 	now := time.Now()
 	for _, tr := range transitions {
-		j.queue.pushChange(tr, j.herald.Admit(&tr, now))
+		j.queue.pushChange(tr, j.reporter.Admit(&tr, now))
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
 		}
@@ -263,7 +265,7 @@ func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition 
 	return conflict
 }
 
-// Expect sets what the operator expects.
+// Expect sets the peers that the operator expects.
 func (j *Judge) Expect(all []liveness.Expected) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -271,7 +273,7 @@ func (j *Judge) Expect(all []liveness.Expected) {
 	j.enqueue(j.tracker.Expect(all, time.Now()))
 }
 
-// Unmet returns the expected peers that have never been seen.
+// Unmet returns the expected peers that have never beaten.
 func (j *Judge) Unmet() []liveness.Expected {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -6,35 +6,36 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// This file exchanges what is known of peers with other collectors. Each call holds the lock
-// only for the peers that it is given.
+// This file exchanges information about peers with other collectors. See the interface Peers of
+// package cluster. Each call locks the Judge only while it processes a limited number of peers.
 
-// blockedAfter is how long a metric may wait before Telegraf counts as blocked.
+// blockedAfter is how long Telegraf may take to accept a metric before it counts as blocked.
 const blockedAfter = 3 * time.Second
 
-// readPause is how long a reader of metrics may be busy with other metrics.
+// readPause is how long the reader of a pipe may leave data waiting while it processes other
+// metrics.
 const readPause = 500 * time.Millisecond
 
 // News returns a channel that has an entry when there is something to send to mates, or nil
 // without mates.
 func (j *Judge) News() <-chan struct{} { return j.news }
 
-// wakeMates signals on News that there is something to send. j.mu is held.
+// wakeMates signals on News if there is something to send. The caller holds j.mu.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && j.herald.Silent() {
+	if j.tracker.Silent() && j.reporter.NothingReported() {
 		return
 	}
 	select {
 	case j.news <- struct{}{}:
-	default: // it has an entry, or there are no mates
+	default: // the channel has an entry already, or there are no mates
 	}
 }
 
-// Ticks returns how many times silence was judged.
+// Ticks returns how often the Judge has judged silence.
 func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
 
-// Able reports whether Telegraf accepts metrics from this collector, and whether it is
-// probably cut off.
+// Able reports whether Telegraf accepts metrics from this collector, and whether this collector is
+// probably isolated from its peers.
 func (j *Judge) Able() (able, isolated bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -44,22 +45,22 @@ func (j *Judge) Able() (able, isolated bool) {
 // Flows reports whether Telegraf has accepted all metrics passed to it.
 func (j *Judge) Flows() bool { return j.flow.idle() }
 
-// Said returns what to send to mates since the last call.
+// Said returns what has become known since the last call and must be sent to mates.
 func (j *Judge) Said() liveness.Said {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.TakeSaid(time.Now())
 }
 
-// Settle notes that all reachable mates have answered a question.
+// Settle notes that all reachable mates have answered the question with this number.
 func (j *Judge) Settle(question uint32) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tracker.Settle(question)
 }
 
-// Words returns what to send about some peers below number next, and the number to continue
-// with.
+// Words returns the words of some of the peers with numbers below next, and the value of next for
+// the following call.
 func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -73,14 +74,14 @@ func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	return words, next
 }
 
-// Answer appends to words what is known of the peers with these hashes.
+// Answer appends to words the words of the known peers with these hashes.
 func (j *Judge) Answer(words []liveness.Word, asked []uint64) []liveness.Word {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.Answer(words, asked, time.Now())
 }
 
-// RecordsOf returns the records of the peers with these hashes that are known.
+// RecordsOf returns the records of the known peers with these hashes.
 func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -93,8 +94,8 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	return records
 }
 
-// HearWords processes what a mate sent ago before now. It returns the hashes of the peers whose
-// records are wanted.
+// HearWords processes words that a mate sent at the time now minus ago. It returns the hashes of
+// the peers whose records the mate must send.
 func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -103,15 +104,15 @@ func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word)
 	return wanted
 }
 
-// HearFact processes a beat that a mate has received.
+// HearFact processes a fact: a beat that a mate has received.
 func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.enqueue(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// HearRecords processes records that were wanted, as of ago before now. It returns the hashes
-// of the peers whose records the mate needs from here.
+// HearRecords processes requested records, which a mate sent at the time now minus ago. It returns
+// the hashes of the peers whose records the mate needs from this collector.
 func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -128,59 +129,61 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// Join leaves to the mates the events seen before until. See Events of package cluster.
-func (j *Judge) Join(until time.Time) {
+// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// reported events at that time.
+func (j *Judge) LeaveToMate(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.Join(until)
+	j.reporter.LeaveToMate(until)
 }
 
-// Speak lets this collector report the events of peers. It reports now those of the last 30 s
-// that no mate has reported, and if again is set, the others too.
-func (j *Judge) Speak(again bool) {
+// StartReporting lets this collector report the events of peers. It reports at once the events of
+// the last 30 s that no mate has reported. If again is set, it also reports the others.
+func (j *Judge) StartReporting(again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.queue.pushLate(j.herald.Speak(again, time.Now()))
+	j.queue.pushLate(j.reporter.StartReporting(again, time.Now()))
 }
 
-// KeepSpeaking lets this collector report events no longer than until the given time: if this
-// collector hangs, a mate takes over.
-func (j *Judge) KeepSpeaking(until time.Time) {
+// ReportUntil lets this collector report events only until the given time. If this collector hangs,
+// a mate can take over then.
+func (j *Judge) ReportUntil(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.KeepSpeaking(until)
+	j.reporter.ReportUntil(until)
 }
 
-// Hush ends what Speak began.
-func (j *Judge) Hush() {
+// StopReporting leaves events to a mate from now on.
+func (j *Judge) StopReporting() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.Hush(time.Now())
+	j.reporter.StopReporting(time.Now())
 }
 
-// TakeTold returns the events reported since the last call.
-func (j *Judge) TakeTold() []liveness.Telling {
+// TakeReported returns the events reported since the last call.
+func (j *Judge) TakeReported() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.herald.TakeTold(time.Now())
+	return j.reporter.TakeReported(time.Now())
 }
 
-// TellAgain lets TakeTold return the events of the last 30 s once more.
-func (j *Judge) TellAgain() {
+// RepeatRecent makes the next TakeReported return the events of the last 30 s again.
+func (j *Judge) RepeatRecent() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.TellAgain()
+	j.reporter.RepeatRecent()
 }
 
-// Told notes that a mate has reported events, in a message sent ago before now.
-func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
+// NoteReported notes that a mate has reported events. The mate sent the message about them at the
+// time now minus ago.
+func (j *Judge) NoteReported(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.NoteTold(events, ago, time.Now())
+	j.reporter.NoteReported(events, ago, time.Now())
 }
 
-// Asked returns about how many peers mates were asked, and how many of those were spared
-// because a mate had later news.
+// Asked returns the total of peers about which mates were asked, and the total of peers that were
+// not declared dead because a mate had later news.
 func (j *Judge) Asked() (asked, spared int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

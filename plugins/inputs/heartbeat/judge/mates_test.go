@@ -28,9 +28,9 @@ func TestNothingIsQueuedLateWhileTheOutputHangs(t *testing.T) {
 			tr := liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1"}, State: state}, Event: liveness.Changed, EventID: id}
 			j.enqueue([]liveness.Transition{tr})
 		}
-		j.Speak(false)
+		j.StartReporting(false)
 		change(liveness.Dead, 1)
-		j.Hush()
+		j.StopReporting()
 		change(liveness.Alive, 2)
 		j.flow.begun.Add(1)
 		time.Sleep(20 * time.Second)

@@ -19,22 +19,22 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// The measurements. All series of a peer, except those of its beats, are tagged by its
-// identity only, so that they continue after a restart of the peer or collector and after a
+// The measurements. All series of a peer, except the series of its beats, have only the tags that
+// identify the peer. So they continue after a restart of the peer or the collector, and after a
 // change of address.
 const (
 	measurementBeat      = "heartbeat"           // each beat
 	measurementPeer      = "heartbeat_peer"      // each peer, at each Gather and change
-	measurementDown      = "heartbeat_down"      // the same, for peers that are down
+	measurementDown      = "heartbeat_down"      // likewise, but only peers that are down
 	measurementEvent     = "heartbeat_event"     // each change
 	measurementCollector = "heartbeat_collector" // the plugin
 	measurementListener  = "heartbeat_listener"  // each socket
 )
 
-// OwnTags are the tag keys that labels of a sender must not use.
+// OwnTags are the tag keys that the tags of a sender must not use.
 var OwnTags = []string{"host", "ip", "pid", "source", "service", "state", "previous", "reason", "address"}
 
-// OwnFields are the field names. A tag must not have the same name.
+// OwnFields are the names of our fields. A tag must not have the same name as a field.
 var OwnFields = []string{
 	"status", "seq", "interval_seconds", "gap_seconds", "jitter_seconds", "lost", "rtt_seconds", "skew_seconds", "last_pid",
 	"alive", "dead", "state_code", "reason_code", "status_code", "since_timestamp_seconds", "age_seconds", "dead_after_seconds",
@@ -42,15 +42,17 @@ var OwnFields = []string{
 	"conflicts_total", "down_seconds", "exit_code", "lasted_seconds", "id",
 }
 
-// fieldPrefix separates the fields that a sender names from our own in every output: a field
-// "peer_dead" of "heartbeat" would be heartbeat_peer_dead in Prometheus.
+// fieldPrefix is the prefix of the names of fields that a sender chooses. With the prefix, they
+// differ from our own fields in every output. Without it, a field "peer_dead" of "heartbeat" would
+// become heartbeat_peer_dead in Prometheus, like our own metric.
 const fieldPrefix = "x_"
 
-// textSuffix ends the names of free fields that are strings. All others are floats.
+// textSuffix is the suffix of the names of a sender's fields that are strings. All other fields of
+// a sender are floats.
 const textSuffix = "_text"
 
-// Frequent metrics get their tags and fields one by one: a map takes twice the memory and two
-// thirds more time (decision 0016).
+// For frequent metrics, the tags and fields are added one by one: with a map, this would need twice
+// the memory and two thirds more time (decision 0016).
 
 // beatMetric returns the metric of one beat.
 func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
@@ -68,7 +70,7 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	}
 	m.AddField("status", b.Status)
 	m.AddField("lost", out.Lost)
-	// Without this tag, peers known only by their pid would overwrite each other.
+	// Without this tag, the metrics of peers identified only by their pid would overwrite each other.
 	if pid := uint64(o.Process.PID); pidField && !o.ID.Nameless() {
 		m.AddField("last_pid", int64(pid))
 	} else {
@@ -98,8 +100,8 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	return m
 }
 
-// freeField returns the name and value of a field that a sender names. The type is part of the
-// name: InfluxDB rejects a whole beat if one field has a different type than before.
+// freeField returns the name and value with which a field of a sender is emitted. The name depends
+// on the type, because InfluxDB rejects a whole beat if one field has a different type than before.
 func freeField(field wire.Field) (name string, value any) {
 	name, value = fieldPrefix+field.Key, field.Value
 	if _, ok := value.(string); ok {
@@ -108,19 +110,19 @@ func freeField(field wire.Field) (name string, value any) {
 	if is, ok := value.(bool); ok {
 		value = float64(flag(is))
 	}
-	if strings.HasSuffix(name, textSuffix) { // that suffix is for strings
+	if strings.HasSuffix(name, textSuffix) { // only strings may have that suffix
 		name += "_number"
 	}
 	return name, value
 }
 
-// A peerField is one gauge of a peer.
+// A peerField is one field of the metric of a peer.
 type peerField struct {
 	name string
-	of   func(*liveness.View) any // an int64 or a float64; nil if the peer has none
+	of   func(*liveness.View) any // returns an int64 or a float64, or nil if the peer has no such value
 }
 
-// peerFields are all gauges of a peer.
+// peerFields are all fields of the metric of a peer.
 var peerFields = []peerField{
 	{"alive", func(v *liveness.View) any { return flag(v.State == liveness.Alive || v.State == liveness.Suspect) }},
 	{"dead", func(v *liveness.View) any { return flag(v.State == liveness.Dead) }},
@@ -129,8 +131,8 @@ var peerFields = []peerField{
 	{"status_code", statusCode},
 	{"since_timestamp_seconds", func(v *liveness.View) any { return timestamp(v.Since) }},
 	{"age_seconds", func(v *liveness.View) any { return v.Age.Seconds() }},
-	// Rounded to the tick, like deaths: the adaptive margin changes with each beat, and a float
-	// that changes each time takes InfluxDB 10 bytes instead of 2.
+	// This is rounded to the tick, like deaths: the adaptive margin changes with each beat, and
+	// InfluxDB stores a float that changes each time in 10 bytes instead of 2.
 	{"dead_after_seconds", func(v *liveness.View) any { return v.DeadAfter.Round(liveness.TickInterval).Seconds() }},
 	{"flapping", func(v *liveness.View) any { return flag(v.Flapping) }},
 	{"last_pid", func(v *liveness.View) any { return int64(v.PID) }},
@@ -150,63 +152,64 @@ func statusCode(v *liveness.View) any {
 	return nil
 }
 
-// A peerForm is a template for the metrics of peers: copying it and filling in the values costs
-// half as much as building a metric field by field.
-type peerForm struct {
+// A peerTemplate is a template for the metrics of peers. Copying it and filling in the values needs
+// half the time of building a metric field by field.
+type peerTemplate struct {
 	fields []peerField
 	empty  telegraf.Metric
 	free   sync.Pool // of *reusable
 }
 
 var (
-	formWithStatus    = newPeerForm(peerFields)
-	formWithoutStatus = newPeerForm(slices.DeleteFunc(slices.Clone(peerFields), func(f peerField) bool {
+	templateWithStatus    = newPeerTemplate(peerFields)
+	templateWithoutStatus = newPeerTemplate(slices.DeleteFunc(slices.Clone(peerFields), func(f peerField) bool {
 		return f.of(new(liveness.View)) == nil
 	}))
 )
 
-func newPeerForm(fields []peerField) *peerForm {
-	f := &peerForm{fields: fields, empty: metric.New(measurementPeer, nil, nil, time.Time{}, telegraf.Gauge)}
+func newPeerTemplate(fields []peerField) *peerTemplate {
+	f := &peerTemplate{fields: fields, empty: metric.New(measurementPeer, nil, nil, time.Time{}, telegraf.Gauge)}
 	for _, field := range fields {
 		f.empty.AddField(field.name, int64(0))
 	}
 	return f
 }
 
-// fill turns m, which has this form, into the metric of a peer.
-func (f *peerForm) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
+// fill turns m, which was made from this template, into the metric of a peer.
+func (f *peerTemplate) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
 	m.SetTime(v.At)
-	identify(m, v)
+	addIdentity(m, v)
 	for i, field := range m.FieldList() {
 		field.Value = f.fields[i].of(v)
 	}
 	return m
 }
 
-func formOf(v *liveness.View) *peerForm {
+func templateOf(v *liveness.View) *peerTemplate {
 	if statusCode(v) != nil {
-		return formWithStatus
+		return templateWithStatus
 	}
-	return formWithoutStatus
+	return templateWithoutStatus
 }
 
-// peerMetric returns the gauges of one peer.
+// peerMetric returns the metric of one peer.
 func peerMetric(v *liveness.View) telegraf.Metric {
-	f := formOf(v)
+	f := templateOf(v)
 	return f.fill(f.empty.Copy(), v)
 }
 
-// isDown reports whether there is a heartbeat_down for a peer.
+// isDown reports whether a metric heartbeat_down is emitted for a peer.
 func isDown(v *liveness.View) bool {
 	held := v.State == liveness.Unknown &&
 		slices.Contains([]liveness.Reason{liveness.ReasonIsolated, liveness.ReasonHost, liveness.ReasonMateLost}, v.Reason)
 	return held || v.State == liveness.Suspect || v.State == liveness.Dead
 }
 
-// downMetric returns one row for a peer that is down: since when and why.
+// downMetric returns the metric for a peer that is down. The metric says since when the peer has
+// been down, and why.
 func downMetric(v *liveness.View) telegraf.Metric {
 	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
-	identify(m, v)
+	addIdentity(m, v)
 	if v.Addr.IsValid() {
 		m.AddTag("ip", v.Addr.String())
 	}
@@ -224,7 +227,7 @@ func downMetric(v *liveness.View) telegraf.Metric {
 // eventMetric returns the event of a peer.
 func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	m := metric.New(measurementEvent, nil, nil, tr.At)
-	identify(m, &tr.View)
+	addIdentity(m, &tr.View)
 	m.AddTag("state", tr.State.String())
 	m.AddTag("previous", tr.Previous.String())
 	m.AddTag("reason", tr.Reason.String())
@@ -246,19 +249,20 @@ func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	return m
 }
 
-// startedMetric returns the event that the collector began to listen.
+// startedMetric returns the event that the collector has started to listen.
 func startedMetric(now time.Time) telegraf.Metric {
 	return ownEvent(map[string]string{"reason": "started"}, 0, now)
 }
 
-// isolatedMetric returns the event that the collector is probably cut off, or no longer is.
+// isolatedMetric returns the event that the collector has probably become isolated, or is no longer
+// isolated.
 func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf.Metric {
 	state := map[bool]string{true: "on", false: "off"}[isolated]
 	return ownEvent(map[string]string{"reason": liveness.ReasonIsolated.String(), "state": state}, lasted, now)
 }
 
-// ownEvent returns an event of the collector itself. Its id is a 53-bit hash of its reason and
-// time, in the same range as the ids of peers' events.
+// ownEvent returns an event of the collector itself. The id of the event is a 53-bit hash of its
+// reason and time. So it is in the same range as the ids of peers' events.
 func ownEvent(tags map[string]string, lasted time.Duration, now time.Time) telegraf.Metric {
 	hash := fnv.New64a()
 	fmt.Fprint(hash, tags["reason"], now.UnixNano())
@@ -267,40 +271,40 @@ func ownEvent(tags map[string]string, lasted time.Duration, now time.Time) teleg
 	}, now)
 }
 
-// beatKinds are the kinds of beats that emit no metric of their own. heartbeat_collector counts
-// them.
+// beatKinds are the kinds of beats that are not emitted as metrics. The measurement
+// heartbeat_collector counts them.
 var beatKinds = [...]struct {
 	fate liveness.Fate
 	kind string
 }{{liveness.Late, "late"}, {liveness.Duplicate, "duplicate"}, {liveness.Limited, "limited"}}
 
-// Own is the state of the collector that the Judge does not know itself.
+// Own is the part of the collector's state that the Judge does not know itself.
 type Own struct {
-	Refused   int64 // payloads and connections
-	Unnamed   int64 // signed beats that did not name their collector
+	Refused   int64 // total of refused payloads and connections
+	Unnamed   int64 // total of accepted signed beats that did not name their collector
 	Memory    Memory
 	Mates     *Mates // nil if this collector is alone
 	Listeners []Listener
 }
 
-// Mates is the state of the other collectors of a cluster.
+// Mates is a summary of the other collectors of a cluster.
 type Mates struct {
 	Reachable int   // how many mates are reachable
-	Differ    int   // how many have another version, options or clock
+	Differ    int   // how many mates have another version, other options or another clock
 	Speaks    bool  // this collector emits the events of peers
 	Asked     int64 // total of peers about which mates were asked
 	Spared    int64 // total of peers not declared dead because a mate had later news
 }
 
-// Memory is the state of the state file.
+// Memory says whether a state file is in use, and how current it is.
 type Memory struct {
 	Wanted bool          // a state file is configured
 	Works  bool          // all changes are saved
 	Saved  bool          // all changes were saved at some time
-	Age    time.Duration // the time since then
+	Age    time.Duration // the time since all changes were last saved
 }
 
-// A Listener is what was received at one address.
+// A Listener is the state of one address on which the collector listens.
 type Listener struct {
 	Address     string
 	Connections int // how many are open
@@ -309,8 +313,8 @@ type Listener struct {
 	Refused     map[wire.Reason]int64
 }
 
-// fates count beats by their fate since the start of the Judge.
-type fates [liveness.Begun + 1]int64
+// fateCounts are the numbers of beats with each fate since the start of the Judge.
+type fateCounts [liveness.Begun + 1]int64
 
 // health is the state of the Judge itself.
 type health struct {
@@ -319,10 +323,10 @@ type health struct {
 	coalesced int64
 	panics    int64
 	peers     [len(liveness.States)]int
-	beats     fates
+	beats     fateCounts
 }
 
-// collectorMetrics returns the metrics of the plugin itself.
+// collectorMetrics returns the metrics about the collector itself.
 func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States)+len(beatKinds))
 	fields := map[string]any{
@@ -355,8 +359,8 @@ func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric 
 	return metrics
 }
 
-// listenerMetrics returns the metrics of one socket. Reasons that did not occur are emitted as
-// 0: otherwise a rate would miss the first occurrence.
+// listenerMetrics returns the metrics of one listener. If nothing was refused for a reason, the
+// count 0 is emitted for that reason. Otherwise a rate would miss the first refusal.
 func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(l.Refused))
 	metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.Address}, map[string]any{
@@ -371,8 +375,8 @@ func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	return metrics
 }
 
-// identify adds the tags that identify a peer.
-func identify(m telegraf.Metric, v *liveness.View) {
+// addIdentity adds the tags that identify a peer.
+func addIdentity(m telegraf.Metric, v *liveness.View) {
 	m.AddTag("source", v.ID.Source)
 	for _, label := range v.Labels {
 		m.AddTag(label.Key, label.Value)

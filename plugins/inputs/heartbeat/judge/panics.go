@@ -10,8 +10,8 @@ import (
 // rebuildPause is the minimum time between two rebuilds of the tracker.
 const rebuildPause = time.Minute
 
-// Contained calls do, and reports whether it returned. A panic is counted and logged: compiled
-// into Telegraf, it would end all other plugins.
+// Contained calls do, and reports whether do returned normally. A panic of do is counted and
+// logged. An uncaught panic would end the process, which may be Telegraf with all its plugins.
 func (j *Judge) Contained(what string, do func()) (ok bool) {
 	defer func() {
 		if ok {
@@ -19,7 +19,7 @@ func (j *Judge) Contained(what string, do func()) (ok bool) {
 		}
 		cause := recover()
 		if cause == nil {
-			return // runtime.Goexit, which only tests call
+			return // do called runtime.Goexit, as only tests do
 		}
 		j.panics.Add(1)
 		if more, loud := j.panicked.Allow(time.Now()); loud {
@@ -30,8 +30,8 @@ func (j *Judge) Contained(what string, do func()) (ok bool) {
 	return true
 }
 
-// rebuild replaces the tracker with one restored from its records, because a panic may have
-// left it inconsistent. j.mu is held.
+// rebuild replaces the tracker with a new one restored from its records, because a panic may have
+// left the old one inconsistent. The caller holds j.mu.
 func (j *Judge) rebuild(now time.Time) {
 	if !j.restarted.IsZero() && now.Sub(j.restarted) < rebuildPause {
 		return

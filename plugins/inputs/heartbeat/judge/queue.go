@@ -8,21 +8,22 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// queueLimit is how many beats may wait for a slow output. Beyond it, a newer beat of a peer
-// replaces the waiting one. Beyond four times as many, the newest beats are dropped. Changes
-// are always kept: they are few, and a lost one is never reported again.
+// queueLimit is how many beats may wait for a slow output. If more are waiting, a new beat of a
+// peer replaces the waiting beat of that peer. If four times as many are waiting, new beats of
+// other peers are dropped. Changes are always kept: there are few, and a lost change is never
+// reported again.
 const queueLimit = 1 << 16
 
-// A queueItem is an item of a queue: a metric, or a change whose metrics are built later so that
-// judging does not wait for that.
+// A queueItem is an item of a queue: a metric, or a change. The metrics of a change are built when
+// it leaves the queue, so that judging does not have to wait.
 type queueItem struct {
 	metric telegraf.Metric
 	change *liveness.Transition
 	event  bool // the change is also reported as an event
-	late   bool // report it as an event only: the gauges of that time were emitted before
+	late   bool // report only the event: the metric of the peer was emitted when the change happened
 }
 
-// A queue holds what is to be emitted, in order. Pushing never blocks.
+// A queue contains what must be emitted, in order. Pushing an item never blocks.
 type queue struct {
 	filled chan struct{} // has an entry while something may be queued
 
@@ -51,12 +52,13 @@ func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.wake()
 }
 
-// pushChange queues a change of a peer: its gauges, and if event is set also the event.
+// pushChange queues a change of a peer: the metric of the peer is emitted and, if event is set,
+// also the event.
 func (q *queue) pushChange(change liveness.Transition, event bool) {
 	q.push(queueItem{change: &change, event: event})
 }
 
-// pushLate queues events whose gauges were already emitted at their time.
+// pushLate queues events of changes that were queued before without the event.
 func (q *queue) pushLate(changes []*liveness.Transition) {
 	for _, change := range changes {
 		q.push(queueItem{change: change, event: true, late: true})

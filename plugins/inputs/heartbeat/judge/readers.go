@@ -6,22 +6,23 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// This file serves readers that ask for peers, such as the page and the API.
+// This file returns the peers and the state of the collector to readers such as the page and the
+// API.
 
-// Peers returns the details of all peers in no particular order. It holds the lock for some
-// peers at a time, so a peer may appear twice if another one is forgotten meanwhile.
+// Peers returns the details of all peers in no particular order. It releases the lock after each
+// batch of peers, so a peer may appear twice if another one is forgotten meanwhile.
 func (j *Judge) Peers() []liveness.Details {
 	next := j.Count()
 	all := make([]liveness.Details, 0, next)
 	for next > 0 {
-		all, next = j.details(all, next)
+		all, next = j.appendDetails(all, next)
 	}
 	return all
 }
 
-// details appends the details of some peers below number next, and returns the number to
-// continue with.
-func (j *Judge) details(all []liveness.Details, next int) ([]liveness.Details, int) {
+// appendDetails appends the details of some of the peers with numbers below next, and returns the
+// value of next for the following call.
+func (j *Judge) appendDetails(all []liveness.Details, next int) ([]liveness.Details, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
@@ -33,15 +34,15 @@ func (j *Judge) details(all []liveness.Details, next int) ([]liveness.Details, i
 	return all, end
 }
 
-// A Summary is the state of the collector, as far as the Judge knows it.
+// A Summary is the part of the collector's state that the Judge knows.
 type Summary struct {
 	Isolated bool
 	Stalled  time.Duration
 	Panics   int64
-	Peers    map[string]int // by state, including states without peers
+	Peers    map[string]int // the number of peers in each state, including 0
 }
 
-// Summary returns the Summary as of now.
+// Summary returns the current Summary.
 func (j *Judge) Summary() Summary {
 	h := j.health()
 	s := Summary{Isolated: h.isolated, Stalled: h.stalled, Panics: h.panics, Peers: make(map[string]int, len(h.peers))}

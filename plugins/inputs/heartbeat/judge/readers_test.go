@@ -39,7 +39,7 @@ func TestReadersReleaseTheLockBetweenBatches(t *testing.T) {
 		for i := range batchSize + 1 {
 			c.beat(0, wire.Beat{Host: fmt.Sprint("web-", i), Service: "nginx"})
 		}
-		all, next := c.details(nil, c.Count())
+		all, next := c.appendDetails(nil, c.Count())
 		require.Len(t, all, batchSize)
 		require.Equal(t, 1, next)
 	})

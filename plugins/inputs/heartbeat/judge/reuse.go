@@ -8,9 +8,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A reuser is an accumulator that calls the Reuse method of a metric, if it has one, after
-// writing it. Telegraf's own accumulator passes metrics on and cannot know when they are
-// written.
+// A reuser is an accumulator that calls the Reuse method of a metric, if the metric has one, after
+// writing the metric. Telegraf's own accumulator only passes metrics on, and does not know when
+// they are written.
 type reuser interface {
 	// Reuses only marks the accumulator as a reuser.
 	Reuses()
@@ -19,20 +19,21 @@ type reuser interface {
 // A reusable is a metric of a peer that is reused for another peer after it is written.
 type reusable struct {
 	telegraf.Metric
-	free *sync.Pool // the pool of metrics of its form
+	free *sync.Pool // the pool of metrics of the same template
 }
 
-// Reuse makes the metric available for the next peer of the same form. The caller must not use
-// it afterwards.
+// Reuse makes the metric available for another peer with the same template. The caller must not use
+// the metric afterwards.
 func (r *reusable) Reuse() { r.free.Put(r) }
 
-// reused is peerMetric for a reuser.
-func (f *peerForm) reused(v *liveness.View) telegraf.Metric {
+// reusedMetric returns the metric of one peer, like peerMetric, for an accumulator that is a
+// reuser.
+func (f *peerTemplate) reusedMetric(v *liveness.View) telegraf.Metric {
 	r, ok := f.free.Get().(*reusable)
 	if !ok {
 		return &reusable{f.fill(f.empty.Copy(), v), &f.free}
 	}
-	for tags := r.TagList(); len(tags) > 0; tags = r.TagList() { // of the previous peer, and of its plugin table
+	for tags := r.TagList(); len(tags) > 0; tags = r.TagList() { // remove the tags of the previous peer and of the plugin's table
 		r.RemoveTag(tags[0].Key)
 	}
 	f.fill(r.Metric, v)

@@ -6,8 +6,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// This file returns what to save and restores it. It holds the lock for some peers at a time,
-// so that it does not delay beats and verdicts.
+// This file returns the records to save, and restores them. It releases the lock after each batch
+// of peers, so that it does not delay beats and verdicts.
 
 // Restore restores some records that were saved at the given time. A record that causes a panic
 // is skipped.
@@ -18,12 +18,13 @@ func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 		r := &records[i]
 		j.Contained("restoring a peer", func() {
 			j.enqueue(j.tracker.Restore(r, saved, now))
-			j.herald.Resume(r.ID, r.State)
+			j.reporter.NoteRestored(r.ID, r.State)
 		})
 	}
 }
 
-// Unsaved takes some of the unsaved changes, and appends their records to those given.
+// Unsaved returns some of the unsaved changes, with their records appended to records. These
+// changes no longer count as unsaved.
 func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -33,32 +34,33 @@ func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	return c
 }
 
-// changes returns empty Changes as of now. j.mu is held.
+// changes returns Changes as of now that have no records yet. The caller holds j.mu.
 func (j *Judge) changes() liveness.Changes {
 	now := time.Now()
 	return liveness.Changes{At: now, Listened: j.listenedBefore + j.tracker.Listened(now)}
 }
 
-// DropUnsaved drops all unsaved changes, when there is no file to save them in.
+// DropUnsaved drops all unsaved changes. It is called when there is no file to save them to.
 func (j *Judge) DropUnsaved() {
-	for j.dropSome() {
+	for j.dropSomeUnsaved() {
 	}
 }
 
-func (j *Judge) dropSome() (more bool) {
+func (j *Judge) dropSomeUnsaved() (more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.DropUnsaved(batchSize)
 }
 
-// Listened returns how long the collector has listened, with all its trackers.
+// Listened returns how long the collector has listened in total, including the time of previous
+// trackers.
 func (j *Judge) Listened(now time.Time) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.listenedBefore + j.tracker.Listened(now)
 }
 
-// Pace returns how often to save the time listened.
+// Pace returns the interval at which to save how long the collector has listened.
 func (j *Judge) Pace() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -72,9 +74,10 @@ func (j *Judge) Count() int {
 	return j.tracker.Len()
 }
 
-// Records appends the records of some peers below number next to those given, and returns the
-// number to continue with. It goes through the peers from the end, like emitPeers. If atEnd is
-// set, it skips peers not heard since the start: their saved records are still correct.
+// Records appends the records of some of the peers with numbers below next to records, and returns
+// the value of next for the following call. Like emitPeers, it goes through the peers from the last
+// to the first. If atEnd is set, it skips peers that have not beaten since the start: their saved
+// records are still correct.
 func (j *Judge) Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -93,6 +96,6 @@ func (j *Judge) Records(records []liveness.Record, next int, atEnd bool) (livene
 	return c, next
 }
 
-// Rebuilt reports whether the tracker was rebuilt since the last call: then everything must be
-// saved again.
+// Rebuilt reports whether the tracker was rebuilt since the last call. If it was, everything must
+// be saved again.
 func (j *Judge) Rebuilt() bool { return j.rebuilt.Swap(false) }

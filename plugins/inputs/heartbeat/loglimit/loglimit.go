@@ -1,6 +1,6 @@
-// Package loglimit keeps repeated messages from filling a log: the first is logged at once, and
-// repetitions at most once a minute, with their number. It knows no beat, no socket and no
-// logger.
+// Package loglimit keeps repeated messages from filling a log. The first message is logged at once.
+// Repetitions are logged at most once a minute, with their number. The package knows no beats, no
+// sockets and no logger.
 package loglimit
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// pause is how long the same message is not logged again.
+// pause is the minimum time between two log lines with the same message.
 const pause = time.Minute
 
 // A Limiter limits one kind of message. The zero Limiter is ready to use. It may be used
@@ -19,11 +19,11 @@ const pause = time.Minute
 type Limiter struct {
 	mu     sync.Mutex // guards the rest
 	last   time.Time
-	silent int // messages suppressed since then
+	silent int // how many messages were suppressed since last
 }
 
-// Allow reports whether the message may be logged now. If so, more is text to append to it that
-// says how many were suppressed before.
+// Allow reports whether the message may be logged now. If so, the caller appends the text more to
+// the message. The text says how many messages were suppressed before. It is "" if there were none.
 func (l *Limiter) Allow(now time.Time) (more string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,13 +45,14 @@ func (l *Limiter) idle(now time.Time) bool {
 	return now.Sub(l.last) >= pause
 }
 
-// maxPlaces is how many messages are limited by their source at a time. Beyond that, all sources
-// share one line a minute for each kind of message, which bounds the size of the log.
+// maxPlaces is how many pairs of kind and source have a limit of their own. If there are more
+// pairs, all further sources share one line a minute for each kind of message. This bounds the size
+// of the log.
 const maxPlaces = 100
 
-// ByPlace limits messages by kind and source. Nothing outside can fill the log, and a probe that
-// is refused each second does not hide another. The zero ByPlace is ready to use. It may be used
-// concurrently.
+// ByPlace limits messages by kind and source. So no source can fill the log, and one source with
+// many messages does not hide the messages about others. The zero ByPlace is ready to use. It may
+// be used concurrently.
 type ByPlace struct {
 	mu    sync.Mutex // guards the rest
 	all   map[message]*Limiter
@@ -63,13 +64,13 @@ type message struct {
 	place string // "" for all sources beyond maxPlaces
 }
 
-// Allow is Limiter.Allow for a kind of message from a source: an address, with a port if it has
-// one, or any other text.
+// Allow reports whether a message of a kind about a source may be logged now, like Limiter.Allow.
+// The source is an address, with or without a port, or any other text.
 func (b *ByPlace) Allow(kind, from string, now time.Time) (more string, ok bool) {
-	return b.of(message{kind, placeOf(from)}, now).Allow(now)
+	return b.limiterFor(message{kind, placeOf(from)}, now).Allow(now)
 }
 
-func (b *ByPlace) of(m message, now time.Time) *Limiter {
+func (b *ByPlace) limiterFor(m message, now time.Time) *Limiter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if limiter := b.all[m]; limiter != nil {
@@ -91,9 +92,9 @@ func (b *ByPlace) of(m message, now time.Time) *Limiter {
 	return b.all[m]
 }
 
-// placeOf returns the part of an address that identifies a source. It omits the port, which
-// changes with each connection. Of IPv6 it returns the network, because a host may have any
-// number of addresses in it.
+// placeOf returns the part of an address that identifies a source. It omits the port, which changes
+// with each connection. For IPv6 it returns the network, because a host may have any number of
+// addresses in its network.
 func placeOf(from string) string {
 	addr, err := netip.ParseAddrPort(from)
 	switch {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// changed returns when the file last changed in any way. Programs cannot set that time.
-func changed(info fs.FileInfo) (at time.Time, known bool) {
+// changeTime returns when the contents or attributes of the file last changed. Programs cannot set
+// that time.
+func changeTime(info fs.FileInfo) (at time.Time, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {
 		return at, false

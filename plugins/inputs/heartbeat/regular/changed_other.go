@@ -7,5 +7,6 @@ import (
 	"time"
 )
 
-// changed returns unknown: programs can set all file times on this system.
-func changed(fs.FileInfo) (at time.Time, known bool) { return at, false }
+// changeTime always reports that the time is unknown, because programs can set all file times on
+// this system.
+func changeTime(fs.FileInfo) (at time.Time, known bool) { return at, false }

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// settling is how long after a change of a file another change may have the same timestamp. FAT
-// has the coarsest timestamps, of two seconds.
+// settling is how long after a change of a file another change may get the same timestamp. FAT has
+// the coarsest timestamps: they have a resolution of two seconds.
 const settling = 3 * time.Second
 
-// A Directory reads the files of one directory again and again. It follows symbolic links to files
-// within the directory, as Kubernetes volumes have them, but not out of it. So if a mount hangs,
-// either all files are on it or none.
+// A Directory reads the files of one directory repeatedly. It follows symbolic links to files
+// within the directory, as in Kubernetes volumes, but not to files outside of it. So if a mount
+// hangs, either all files are on that mount, or none are.
 type Directory struct {
 	Name  string
 	Skip  func(name string) bool // reports whether a file is ignored
@@ -32,22 +32,23 @@ type Directory struct {
 type Listing struct {
 	Info    fs.FileInfo        // of the directory
 	Files   map[string]Content // by name
-	Skipped []string           // names
+	Skipped []string           // the names of ignored files
 
 	err error
 }
 
 // Read returns the current contents of each file. It does not reread a file that has not changed.
-// The error is an ErrSlow if reading does not end before ctx, and at once while an earlier read
-// hangs. The next call returns the result of that read when it ends.
+// If reading does not end before ctx, Read returns an error that wraps ErrSlow. While the reading
+// still hangs, further calls return such an error at once. After it has ended, the next call
+// returns its result.
 func (d *Directory) Read(ctx context.Context) (Listing, error) {
-	last := d.last // an abandoned read may still use it
-	got, ok := d.attempt.late()
+	last := d.last // an abandoned read may still use this map
+	got, ok := d.attempt.lateResult()
 	if !ok || got.err != nil {
-		got, ok = d.attempt.wait(ctx, func() Listing { return d.list(last) })
+		got, ok = d.attempt.run(ctx, func() Listing { return d.list(last) })
 	}
 	if !ok {
-		return Listing{}, slow(d.Name)
+		return Listing{}, slowError(d.Name)
 	}
 	if got.err == nil {
 		d.last = got.Files
@@ -98,37 +99,38 @@ func (d *Directory) readFile(root *os.Root, name string, former Content) Content
 	path := filepath.Join(d.Name, name)
 	info, err := root.Stat(name)
 	if err == nil {
-		// Check before opening: opening may already affect a device, and wakes a process that
-		// waits to write to a pipe.
-		err = check(path, info)
+		// The file is checked before it is opened: opening a device may affect it, and opening a pipe
+		// wakes a process that waits to write to it.
+		err = checkRegular(path, info)
 	}
 	if err != nil {
-		return Content{Err: named(path, err)}
+		return Content{Err: withPath(path, err)}
 	}
 	if former.isOf(info) {
 		return former
 	}
 	file, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
-		return Content{Err: named(path, err)}
+		return Content{Err: withPath(path, err)}
 	}
 	defer file.Close()
-	return contentOf(path, file, d.Limit)
+	return readChecked(path, file, d.Limit)
 }
 
-// isOf reports whether the file of info certainly still has this content. Size, ModTime and inode
-// are not enough: tar and cp -p set the time, and a new file may reuse an inode.
+// isOf reports whether the file described by info certainly still has this content. It is not
+// enough to compare size, ModTime and inode: tar and cp -p set the time, and a new file may reuse
+// an inode.
 func (c *Content) isOf(info fs.FileInfo) bool {
 	if c.Err != nil || c.Info == nil || !os.SameFile(c.Info, info) {
 		return false
 	}
-	former, known := changed(c.Info)
-	now, _ := changed(info)
+	former, known := changeTime(c.Info)
+	now, _ := changeTime(info)
 	return known && now.Equal(former) && c.at.Sub(now) > settling
 }
 
-// named turns an error about a name in a directory into one about its path.
-func named(path string, err error) error {
+// withPath replaces the name in an error about a file in a directory with the path of the file.
+func withPath(path string, err error) error {
 	if failed := new(fs.PathError); errors.As(err, &failed) {
 		return &fs.PathError{Op: "open", Path: path, Err: failed.Err}
 	}

@@ -68,7 +68,7 @@ func TestOnlyFilesThatChangeAreReadAgain(t *testing.T) {
 	settled := d.last["a"]
 	settled.Text, settled.at = []byte("kept"), settled.at.Add(time.Minute)
 	d.last["a"] = settled
-	if _, known := changed(settled.Info); known {
+	if _, known := changeTime(settled.Info); known {
 		require.Equal(t, "kept", texts()["a"])
 	} else {
 		require.Equal(t, "one", texts()["a"])
@@ -77,8 +77,8 @@ func TestOnlyFilesThatChangeAreReadAgain(t *testing.T) {
 	require.Eventually(t, func() bool { // until it has another stamp than before
 		touch("a")
 		info, err := os.Stat(filepath.Join(d.Name, "a"))
-		now, known := changed(info)
-		was, _ := changed(settled.Info)
+		now, known := changeTime(info)
+		was, _ := changeTime(settled.Info)
 		return err == nil && (!known || now.After(was))
 	}, 5*time.Minute, time.Millisecond)
 	require.Equal(t, "two", texts()["a"], "its number, its size and its time are the same")

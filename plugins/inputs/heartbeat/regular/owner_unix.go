@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// GiveAway gives a socket or file that root has created to the owner of its directory: root may
-// only have tried out what a service will run later.
+// GiveAway gives a socket or file that root has created to the owner of its directory. This way,
+// root can try out a configuration that a service under another user will run later.
 func GiveAway(path string) {
 	if os.Geteuid() != 0 {
 		return
@@ -19,6 +19,6 @@ func GiveAway(path string) {
 		return
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
-		os.Lchown(path, int(owner.Uid), int(owner.Gid)) //nolint:errcheck // then it stays root's, and its mode determines who may use it
+		os.Lchown(path, int(owner.Uid), int(owner.Gid)) //nolint:errcheck // if this fails, the file stays root's, and its mode determines who may use it
 	}
 }

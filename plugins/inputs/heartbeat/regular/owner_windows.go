@@ -1,4 +1,4 @@
 package regular
 
-// GiveAway does nothing: there is no root whose files others cannot use.
+// GiveAway does nothing, because Windows has no user like root, whose files other users cannot use.
 func GiveAway(string) {}

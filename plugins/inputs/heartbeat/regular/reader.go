@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// RereadPause is the time between two reads of files that options name.
+// RereadPause is the time between two reads of a file that is named in an option.
 const RereadPause = 10 * time.Second
 
 // Reread calls read every RereadPause until ctx ends.
@@ -24,23 +24,23 @@ func Reread(ctx context.Context, read func(context.Context)) {
 	}
 }
 
-// ErrSlow is the error about a file that could not be read in time.
+// ErrSlow means that a file could not be read in time.
 var ErrSlow = errors.New("takes too long: its mount may hang")
 
-// An attempt runs a read that may hang. A hanging read is abandoned, because a process cannot end
-// it. No other read begins until it returns.
+// An attempt runs a read that may hang. A hanging read is abandoned, because a process cannot stop
+// it. No other read begins until the abandoned one returns.
 type attempt[T any] struct {
-	pending chan T // of the abandoned read; nil for none
+	pending chan T // the result of the abandoned read; nil for none
 }
 
-// wait returns the result of read, unless ctx ends first or an earlier read still hangs.
-func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
-	a.late() // drop an outdated result
+// run returns the result of read, unless ctx ends first or an earlier read still hangs.
+func (a *attempt[T]) run(ctx context.Context, read func() T) (got T, ok bool) {
+	a.lateResult() // drop an outdated result
 	if a.pending != nil {
 		return got, false
 	}
 	pending := make(chan T, 1)
-	go func() { pending <- read() }() // ends when the read returns
+	go func() { pending <- read() }() // the goroutine ends when the read returns
 	select {
 	case got = <-pending:
 		return got, true
@@ -50,8 +50,8 @@ func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
 	}
 }
 
-// late returns the result of the abandoned read, if it has returned meanwhile.
-func (a *attempt[T]) late() (got T, ok bool) {
+// lateResult returns the result of the abandoned read, if that read has returned by now.
+func (a *attempt[T]) lateResult() (got T, ok bool) {
 	select {
 	case got = <-a.pending:
 		a.pending = nil
@@ -61,27 +61,28 @@ func (a *attempt[T]) late() (got T, ok bool) {
 	}
 }
 
-// A Reader reads one file again and again.
+// A Reader reads one file repeatedly.
 type Reader struct {
 	Name  string
-	Limit int64 // bytes; a longer file is an error
+	Limit int64 // in bytes; reading a longer file fails
 
 	attempt attempt[Content]
 	load    func(name string, limit int64) Content
 }
 
-// Read returns the current contents of the file. The error is an ErrSlow if reading does not end
-// before ctx, and at once while an earlier read hangs.
+// Read returns the current contents of the file. If reading does not end before ctx, Read returns
+// an error that wraps ErrSlow. While the reading still hangs, further calls return such an error at
+// once.
 func (r *Reader) Read(ctx context.Context) (Content, error) {
 	load := r.load
 	if load == nil {
-		load = read
+		load = readContent
 	}
-	content, ok := r.attempt.wait(ctx, func() Content { return load(r.Name, r.Limit) })
+	content, ok := r.attempt.run(ctx, func() Content { return load(r.Name, r.Limit) })
 	if !ok {
-		return Content{}, slow(r.Name)
+		return Content{}, slowError(r.Name)
 	}
 	return content, content.Err
 }
 
-func slow(name string) error { return fmt.Errorf("reading %.256q %w", name, ErrSlow) }
+func slowError(name string) error { return fmt.Errorf("reading %.256q %w", name, ErrSlow) }

@@ -1,5 +1,5 @@
-// Package regular reads regular files without blocking, even if the path is a FIFO, a device, or
-// a file on a mount that hangs. It knows paths and bytes, and never what they are for.
+// Package regular reads regular files. It does not block, even if the path is a FIFO, a device, or
+// a file on a mount that hangs. It knows paths and contents, and never what a file is used for.
 package regular
 
 import (
@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Open opens a regular file for reading. It returns an error for anything else without opening it,
-// because opening affects some devices.
+// Open opens a regular file for reading. If the file is not regular, Open returns an error and does
+// not open it, because opening affects some devices.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if failed := new(fs.PathError); errors.As(err, &failed) {
 		failed.Op = "open"
 	}
 	if err == nil {
-		err = check(name, info)
+		err = checkRegular(name, info)
 	}
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func Open(name string) (*os.File, error) {
 	return openChecked(name)
 }
 
-// openChecked opens a file that was regular a moment ago, and checks it again.
+// openChecked opens a file that was regular a moment ago, and checks that it still is.
 func openChecked(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
@@ -43,38 +43,38 @@ func openChecked(name string) (*os.File, error) {
 func statChecked(name string, file *os.File) (fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err == nil {
-		err = check(name, info)
+		err = checkRegular(name, info)
 	}
 	return info, err
 }
 
-func check(name string, info fs.FileInfo) error {
+func checkRegular(name string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
 	return fmt.Errorf("%.256q is not a regular file", name)
 }
 
-// A Content is the contents of a file.
+// A Content has the contents of a file, or the error from reading the file.
 type Content struct {
 	Text []byte
-	Info fs.FileInfo // of the file, which may have been replaced since
+	Info fs.FileInfo // about the file that was read, which may have been replaced since
 	Err  error       // why the file could not be read
 
-	at time.Time // the time before reading
+	at time.Time // when reading began
 }
 
-// read reads a file of at most limit bytes.
-func read(name string, limit int64) Content {
+// readContent reads a file of at most limit bytes.
+func readContent(name string, limit int64) Content {
 	file, err := Open(name)
 	if err != nil {
 		return Content{Err: err}
 	}
 	defer file.Close()
-	return contentOf(name, file, limit)
+	return readChecked(name, file, limit)
 }
 
-func contentOf(name string, file *os.File, limit int64) Content {
+func readChecked(name string, file *os.File, limit int64) Content {
 	now := time.Now()
 	info, err := statChecked(name, file)
 	if err != nil {

@@ -19,14 +19,14 @@ func TestReadsRegularFilesOnly(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, []byte("text"), 0o600))
 	require.NoError(t, os.Symlink(name, name+".link"))
 	for _, good := range []string{name, name + ".link"} {
-		content := read(good, 4)
+		content := readContent(good, 4)
 		require.NoError(t, content.Err)
 		require.Equal(t, "text", string(content.Text))
 	}
-	require.ErrorContains(t, read(name, 3).Err, `file" is longer than 3 bytes`)
-	require.ErrorContains(t, read(dir, 3).Err, "is not a regular file")
-	require.ErrorContains(t, read(os.DevNull, 3).Err, "is not a regular file")
-	require.ErrorIs(t, read(name+"x", 3).Err, fs.ErrNotExist)
+	require.ErrorContains(t, readContent(name, 3).Err, `file" is longer than 3 bytes`)
+	require.ErrorContains(t, readContent(dir, 3).Err, "is not a regular file")
+	require.ErrorContains(t, readContent(os.DevNull, 3).Err, "is not a regular file")
+	require.ErrorIs(t, readContent(name+"x", 3).Err, fs.ErrNotExist)
 }
 
 // hanging returns a Reader whose reads return on demand, and the number of reads that have begun.

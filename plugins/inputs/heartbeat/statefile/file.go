@@ -1,7 +1,7 @@
-// Package statefile saves what a collector knows of its peers: in a journal of changes, which is
-// rewritten when it has grown long. Only one collector at a time uses a state file, and a crash
-// at any byte leaves a usable file. The package knows records of peers and when to save them. It
-// does not know where they come from, and no sockets or metrics.
+// Package statefile saves the records of a collector's peers in a journal of changes. When the
+// journal has grown long, it is rewritten. Only one collector at a time can use a state file. A
+// crash at any time leaves a usable file. The package knows records of peers and when to save them.
+// It never knows where the records come from. It knows no sockets and no metrics.
 package statefile
 
 import (
@@ -22,19 +22,19 @@ const (
 	mode    = 0o640
 	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of that
 
-	// maxPending is how many bytes are written and synced at once.
+	// maxPending is how many bytes of lines are collected before they are written and synced at once.
 	maxPending = 4 << 20
 
-	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten, or as many
-	// as it has current ones if that is more.
+	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten. A large
+	// file may have more: as many bytes of outdated lines as of current lines.
 	maxOutdated = 128 << 10
 
-	// smallSize is the size in bytes up to which a file is rewritten in a moment.
+	// smallSize is the size in bytes below which a file can be rewritten within a moment.
 	smallSize = 16 << 20
 )
 
-// A File is the state file of this collector, locked against others. Its methods must not be
-// called concurrently.
+// A File is the state file of this collector. It is locked, so that no other collector can use it.
+// Its methods must not be called concurrently.
 type File struct {
 	path string
 	lock *os.File
@@ -42,22 +42,22 @@ type File struct {
 
 	journal      *os.File      // nil until there is a valid one
 	size         int64         // of the journal, in bytes
-	base         int64         // bytes of current lines when it was read or written
-	pending      []byte        // to be written together with what follows
+	base         int64         // how many bytes of the journal were current lines when it was read or rewritten
+	pending      []byte        // lines to be written together with the next ones
 	pendingWrite *pendingWrite // the write in progress; nil for none
 	text         []byte        // the buffer of encode, reused each time
 
 	next     *os.File // the new journal while rewriting
 	nextSize int64
-	nextErr  error // why it was given up
+	nextErr  error // why writing it was given up
 }
 
-// ErrLeftOut is wrapped in the error of a save that left out some peers and saved all others.
+// ErrLeftOut means that a save left out some peers, and saved all others.
 var ErrLeftOut = errors.New("left out")
 
-// Open locks the file at path, which need not exist, and returns its state. It fails with a
-// LockedError if another collector has the file, and with other errors if the file cannot be
-// read or written. A file that is not a state file is moved aside; State.Trouble says so.
+// Open locks the file at path, which need not exist, and returns the saved state. It returns a
+// LockedError if another collector uses the file, and other errors if the file cannot be read or
+// written. If the file is not a state file, Open moves it aside and says so in State.Trouble.
 func Open(path string, now time.Time) (*File, State, error) {
 	f, err := lock(path)
 	if err != nil {
@@ -67,21 +67,22 @@ func Open(path string, now time.Time) (*File, State, error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	return f, c.whole(now), nil
+	return f, c.fullState(now), nil
 }
 
-// lock is Open without reading.
+// lock is like Open, but does not read the file.
 func lock(path string) (*File, error) {
 	makeDefaultDir(path)
 	f := &File{path: path}
-	if err := f.take(); err != nil {
+	if err := f.acquire(); err != nil {
 		return nil, fmt.Errorf("cannot use state file %q: %w", path, err)
 	}
 	return f, nil
 }
 
-func (f *File) take() error {
-	// Saving and moving aside would move whatever is there, even /dev/null.
+func (f *File) acquire() error {
+	// Without this check, saving or moving the file aside would replace any file at the path, even
+	// /dev/null.
 	if err := checkPlace(f.path); err != nil {
 		return err
 	}
@@ -96,7 +97,8 @@ func (f *File) take() error {
 	return nil
 }
 
-// load reads the file, unless ctx ends, and prepares to append to it. If it fails, f is closed.
+// load reads the file and prepares to append to it. It stops when ctx ends. If it fails, it closes
+// f.
 func (f *File) load(ctx context.Context) (*contents, error) {
 	c, err := f.read(ctx)
 	if err != nil {
@@ -114,25 +116,25 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		return newContents(), nil
 	case errors.As(err, &damaged):
 		c = newContents()
-		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.setAside())
+		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.moveAside())
 		return c, nil
 	case err != nil:
 		return nil, err
 	}
 	f.life = c.lastLife() + 1
-	f.base = c.needed()
-	if c.spoiled > 0 {
+	f.base = c.currentBytes()
+	if c.unreadable > 0 {
 		f.keepCopy()
 	}
-	if !c.outdated && c.spoiled == 0 {
-		f.resume(int64(len(header)) + c.size)
+	if !c.outdated && c.unreadable == 0 {
+		f.reopen(int64(len(header)) + c.size)
 	}
 	return c, nil
 }
 
-// resume opens the existing journal to append after its last whole line. If that fails, the
-// journal will be rewritten.
-func (f *File) resume(size int64) {
+// reopen opens the existing journal and truncates it to the given size, so that new lines follow
+// its last complete line. If that fails, the journal will be rewritten.
+func (f *File) reopen(size int64) {
 	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
 	if err != nil {
 		return
@@ -144,12 +146,12 @@ func (f *File) resume(size int64) {
 	f.journal, f.size = journal, size
 }
 
-// tryToCreate checks that files can be created there. It also removes a temporary file left by a
-// collector that was killed.
+// tryToCreate checks that files can be created in the directory. It also removes a temporary file
+// that a killed collector has left.
 func (f *File) tryToCreate() error {
 	temp, err := f.createTemp()
 	switch {
-	case noSpace(err): // there may be space later, and the saved state can be read now
+	case isDiskFull(err): // the saved state can still be read, and there may be space later
 		return nil
 	case err != nil:
 		return err
@@ -157,8 +159,9 @@ func (f *File) tryToCreate() error {
 	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
 }
 
-// setAside moves the file away and returns text that says where to.
-func (f *File) setAside() string {
+// moveAside renames a file that is not a state file, and returns text that says what its new name
+// is.
+func (f *File) moveAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
 		return fmt.Sprintf("moving it aside failed: %v", err)
@@ -166,15 +169,15 @@ func (f *File) setAside() string {
 	return fmt.Sprintf("moved it to %q", aside)
 }
 
-// keepCopy keeps a partly unreadable file for inspection after it is rewritten. Not every file
-// system supports that.
+// keepCopy keeps a partly unreadable file, so that it can be inspected after it is rewritten. Not
+// every file system supports that.
 func (f *File) keepCopy() {
 	aside := f.path + ".bad"
 	os.Remove(aside)
 	os.Link(f.path, aside) //nolint:errcheck // as above
 }
 
-// Append appends changes to the journal. If it fails, the journal must be rewritten.
+// Append appends changes to the journal. If Append fails, the journal must be rewritten.
 func (f *File) Append(c *liveness.Changes) error {
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
@@ -182,10 +185,11 @@ func (f *File) Append(c *liveness.Changes) error {
 }
 
 // write appends lines to the journal. If more is set, it may return before they are written, so
-// that the caller can encode more lines meanwhile. An error may be that of an earlier write.
+// that the caller can encode more lines meanwhile. In that case, a later call returns the error of
+// the write.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
-		f.extend(text)
+		f.writeNext(text)
 	}
 	if f.journal == nil {
 		return nil
@@ -193,7 +197,7 @@ func (f *File) write(text []byte, more bool) error {
 	if f.pending = append(f.pending, text...); more && len(f.pending) < maxPending {
 		return nil
 	}
-	spare, err := f.written()
+	spare, err := f.awaitWrite()
 	if err != nil {
 		return err
 	}
@@ -201,12 +205,12 @@ func (f *File) write(text []byte, more bool) error {
 	if f.pending = spare; more {
 		return nil
 	}
-	f.pending, err = f.written()
+	f.pending, err = f.awaitWrite()
 	return err
 }
 
-// written waits for the write in progress, and returns its buffer.
-func (f *File) written() (spare []byte, err error) {
+// awaitWrite waits for the write in progress, and returns its buffer, which can be used again.
+func (f *File) awaitWrite() (spare []byte, err error) {
 	if f.pendingWrite == nil {
 		return nil, nil
 	}
@@ -215,7 +219,7 @@ func (f *File) written() (spare []byte, err error) {
 	f.pendingWrite = nil
 	if f.size += int64(w.size); w.err != nil {
 		f.closeJournal()
-		return nil, f.failed(w.err)
+		return nil, f.saveError(w.err)
 	}
 	return w.text[:0], nil
 }
@@ -228,7 +232,7 @@ type pendingWrite struct {
 	err  error
 }
 
-// startWrite starts writing to a file. Text must not change until that is done.
+// startWrite starts writing text to a file. The text must not change until the write is done.
 func startWrite(file *os.File, text []byte) *pendingWrite {
 	w := &pendingWrite{text: text, done: make(chan struct{})}
 	go func() { // ends with the write
@@ -238,16 +242,16 @@ func startWrite(file *os.File, text []byte) *pendingWrite {
 	return w
 }
 
-// closeJournal closes the journal.
+// closeJournal waits for the write in progress, and closes the journal.
 func (f *File) closeJournal() {
-	f.written() //nolint:errcheck // its result no longer matters
+	f.awaitWrite() //nolint:errcheck // its result no longer matters
 	if f.journal != nil {
 		f.journal.Close()
 		f.journal, f.pending = nil, f.pending[:0]
 	}
 }
 
-// Reset gives up the journal, so that it is rewritten.
+// Reset closes the journal, so that it will be rewritten.
 func (f *File) Reset() {
 	f.Abandon()
 	if f.journal != nil {
@@ -255,52 +259,52 @@ func (f *File) Reset() {
 	}
 }
 
-// Outgrown reports whether the journal must be rewritten: there is none, or too much of it is
-// outdated.
+// Outgrown reports whether the journal must be rewritten, because there is no valid journal or too
+// many of its lines are outdated.
 func (f *File) Outgrown() bool {
 	return !f.Sound() || f.size-f.base > max(f.base, maxOutdated)
 }
 
-// Small reports whether the journal can be rewritten in a moment.
+// Small reports whether the journal can be rewritten within a moment.
 func (f *File) Small() bool { return f.size < smallSize }
 
-// Sound reports whether everything appended is in the file.
+// Sound reports whether the file has everything that was appended.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Displaced reports whether the journal is no longer whole at its path: the file was removed,
-// replaced or truncated.
+// Displaced reports whether the file at the path is no longer the complete journal, because it was
+// removed, replaced or truncated.
 func (f *File) Displaced() bool {
 	return f.Sound() && (!isAt(f.path, f.journal) || isShorter(f.journal, f.size))
 }
 
-// Begin starts a new journal. Until Replace, Append writes to both. It fails with a LockedError
-// if the lock file was removed and another collector has the lock now.
+// Begin starts a new journal. Until Replace is called, Append writes to both journals. Begin
+// returns a LockedError if the lock file was removed and another collector has the lock now.
 func (f *File) Begin() error {
 	if err := f.relock(); err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	next, err := f.createTemp()
 	if err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	f.next, f.nextSize = next, 0
-	f.extend([]byte(header))
-	return f.failedNext()
+	f.writeNext([]byte(header))
+	return f.nextError()
 }
 
 // Add adds changes to the new journal.
 func (f *File) Add(c *liveness.Changes) error {
 	if f.next == nil {
-		return f.failedNext()
+		return f.nextError()
 	}
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
-	f.extend(f.text)
-	return cmp.Or(f.failedNext(), leftOut)
+	f.writeNext(f.text)
+	return cmp.Or(f.nextError(), leftOut)
 }
 
-// extend writes to the new journal. If that fails, it gives the journal up.
-func (f *File) extend(text []byte) {
+// writeNext writes text to the new journal. If that fails, it gives up the new journal.
+func (f *File) writeNext(text []byte) {
 	n, err := f.next.Write(text)
 	f.nextSize += int64(n)
 	if err != nil {
@@ -309,14 +313,14 @@ func (f *File) extend(text []byte) {
 	}
 }
 
-func (f *File) failedNext() error {
+func (f *File) nextError() error {
 	if f.next != nil {
 		return nil
 	}
-	return f.failed(f.nextErr)
+	return f.saveError(f.nextErr)
 }
 
-// Abandon gives up the new journal.
+// Abandon gives up the new journal and removes its file.
 func (f *File) Abandon() {
 	if f.next != nil {
 		f.next.Close()
@@ -325,50 +329,50 @@ func (f *File) Abandon() {
 	}
 }
 
-// Replace replaces the old journal with the new one atomically, so that a crash leaves one or the
-// other. If it fails, the old one stays, unless the error is that the directory could not be
-// synced: then a power failure may lose the new one.
+// Replace puts the new journal in the place of the old one. This is atomic: after a crash, one of
+// the two exists. If Replace fails, the old journal stays. There is one exception: if the directory
+// could not be synced, the new journal is in place, but a power failure may lose it.
 func (f *File) Replace() error {
 	if f.next == nil {
-		return f.failedNext()
+		return f.nextError()
 	}
 	err := cmp.Or(f.next.Sync(), f.next.Close()) // before the rename, so that the name never has incomplete contents
 	if err == nil {
-		err = f.exchange()
+		err = f.renameNext()
 	}
 	if err != nil {
 		f.Abandon()
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	f.next = nil
 	f.base = f.nextSize
-	f.resume(f.nextSize)
+	f.reopen(f.nextSize)
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
-		return f.failed(err)
+		return f.saveError(err)
 	}
 	return nil
 }
 
-// exchange renames the new journal to the path of the old one. On Windows that works only if the
-// old one is closed.
-func (f *File) exchange() error {
+// renameNext renames the new journal to the path of the old one. It closes the old one first,
+// because Windows requires that.
+func (f *File) renameNext() error {
 	sound := f.Sound()
 	if sound {
 		f.closeJournal()
 	}
 	err := os.Rename(f.next.Name(), f.path)
 	if err != nil && sound {
-		f.resume(f.size)
+		f.reopen(f.size)
 	}
 	return err
 }
 
-func (f *File) failed(err error) error {
+func (f *File) saveError(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode appends the lines of c to text. The error names the peers left out. It may be called
-// concurrently.
+// encode appends the lines of c to text. If it leaves out peers, it returns an error with their
+// number and the name of the first one. It may be called concurrently.
 func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	w := lineWriter{plainWriter{out: text}}
 	var leftOut error
@@ -393,8 +397,8 @@ func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	return w.out, leftOut
 }
 
-// createTemp creates the temporary file of the new journal. It removes an existing one instead of
-// writing to it: that might be a link, or belong to another user.
+// createTemp creates the temporary file for the new journal. If the file exists, it is removed
+// instead of reused, because it might be a link or belong to another user.
 func (f *File) createTemp() (*os.File, error) {
 	name := f.path + ".tmp"
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -407,8 +411,8 @@ func (f *File) createTemp() (*os.File, error) {
 	return temp, err
 }
 
-// relock takes the lock again if the lock file was removed: another collector could otherwise
-// lock the new lock file.
+// relock creates and locks a new lock file if the old one was removed. Otherwise another collector
+// could do that and use the same state file.
 func (f *File) relock() error {
 	path := f.path + ".lock"
 	if isAt(path, f.lock) {
@@ -423,30 +427,31 @@ func (f *File) relock() error {
 	return nil
 }
 
-// Close releases the file. It leaves the lock file in place: removing it could remove one that
-// another collector has just locked.
+// Close closes and unlocks the file. It does not remove the lock file, because another collector
+// may just have locked it.
 func (f *File) Close() error {
 	f.Reset()
-	// Closing alone does not unlock while a child process that is being started still has a copy of
-	// the descriptor.
+	// Closing the lock file is not enough to unlock it: a child process that is just being started may
+	// still have a copy of the descriptor.
 	return cmp.Or(unlock(f.lock), f.lock.Close())
 }
 
-// Read returns the saved state. It changes nothing, and may be called while a collector runs.
+// Read returns the saved state. It does not change the file, and may be called while a collector is
+// running.
 func Read(path string, now time.Time) (State, error) {
 	c, err := readFile(context.Background(), path)
 	if err != nil {
 		return State{}, fmt.Errorf("reading state from %q failed: %w", path, err)
 	}
-	return c.whole(now), nil
+	return c.fullState(now), nil
 }
 
-// A damagedError is the error about a readable file without a valid state.
+// A damagedError means that a file can be read but has no valid state.
 type damagedError struct{ error }
 
 func (e *damagedError) Unwrap() error { return e.error }
 
-// readFile reads a file, unless ctx ends.
+// readFile reads a state file. It stops when ctx ends.
 func readFile(ctx context.Context, path string) (*contents, error) {
 	file, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -460,21 +465,21 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 	if info.Size() > maxFile {
 		return nil, &damagedError{fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), int64(maxFile))}
 	}
-	c, err := readContents(&untilReader{ctx, file})
-	var failed *fs.PathError // an error of the disk, not of the contents
+	c, err := readContents(&contextReader{ctx, file})
+	var failed *fs.PathError // an error of the file system, not of the contents
 	if err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
 		err = &damagedError{err}
 	}
 	return c, err
 }
 
-// An untilReader reads until its context ends.
-type untilReader struct {
+// A contextReader is a reader that fails after its context has ended.
+type contextReader struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (r *untilReader) Read(text []byte) (int, error) {
+func (r *contextReader) Read(text []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -149,7 +149,7 @@ func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	t.Helper()
 	c, err := readFile(context.Background(), f.path)
 	require.NoError(t, err)
-	require.Zero(t, c.spoiled, "%v", c.first)
+	require.Zero(t, c.unreadable, "%v", c.first)
 	require.True(t, savedAt.Equal(c.last))
 	requireRecords(t, want, c.records())
 }
@@ -554,7 +554,7 @@ func checkAgain(t *testing.T, text []byte) {
 		require.False(t, strings.ContainsFunc(err.Error(), unicode.IsControl), "%q", err)
 		return
 	}
-	state := first.whole(savedAt)
+	state := first.fullState(savedAt)
 	if state.Trouble != nil {
 		require.Less(t, len(state.Trouble.Error()), 1000)
 		require.False(t, strings.ContainsFunc(state.Trouble.Error(), unicode.IsControl), "%q", state.Trouble)
@@ -569,7 +569,7 @@ func checkAgain(t *testing.T, text []byte) {
 	require.NoError(t, leftOut)
 	second, err := readContents(bytes.NewReader(slices.Concat([]byte(header), written)))
 	require.NoError(t, err)
-	require.Zero(t, second.spoiled, "%v", second.first)
+	require.Zero(t, second.unreadable, "%v", second.first)
 	requireRecords(t, records, second.records())
 }
 

@@ -113,7 +113,7 @@ func TestStateWithoutPermission(t *testing.T) {
 	require.ErrorContains(t, err, "heartbeat.state.lock")
 	require.NoError(t, os.Chmod(path+".lock", mode))
 
-	// Read permission is enough to take a lock.
+	// Read permission is enough to lock a file.
 	require.NoError(t, os.Chmod(path+".lock", 0o400))
 	f = openedState(t, path)
 	require.NoError(t, f.Close())

@@ -21,26 +21,26 @@ import (
 const (
 	// flushPause is the time between two saves of changes.
 	flushPause = 200 * time.Millisecond
-	// firstPace is when a collector first saves how long it has listened. It does so again whenever
-	// that time has doubled, so that a collector that is killed again and again loses at most half
-	// of it. In the end it does so at the pace of the peers.
+	// firstPace is how long after its start a collector first saves for how long it has listened. It
+	// saves this duration again whenever the duration has doubled. So a collector that is repeatedly
+	// killed loses at most half of the duration. Later, Peers.Pace determines how often it is saved.
 	firstPace = 500 * time.Millisecond
-	// rewriteShare limits the cost of rewriting the file to 1 part in rewriteShare: the pause after a
-	// rewrite is that many times longer than the rewrite.
+	// rewriteShare limits the share of time spent on rewriting the file: the pause after a rewrite is
+	// rewriteShare times as long as the rewrite.
 	rewriteShare = 100
 	rewritePause = time.Second
-	// pathPause is how often the Keeper checks that the file is still at its path.
+	// pathPause is the time between two checks that the file is still at its path.
 	pathPause = time.Second
 
-	// lockPatience is how long a starting collector waits for its predecessor to end.
+	// lockPatience is how long a starting collector waits for the process that uses the file to end.
 	lockPatience = 3 * time.Second
 	lockPause    = 50 * time.Millisecond
 	// openPause is the time between two attempts to open the file.
 	openPause = 10 * time.Second
 )
 
-// Path returns the path of the state file for the value of the option and the environment, or ""
-// if no state is kept.
+// Path returns the path of the state file for the given value of the option 'state_file'. The
+// default depends on the environment. Path returns "" if no state is saved.
 func Path(option string, getenv func(string) string) string {
 	const name = "heartbeat.state"
 	switch option {
@@ -55,32 +55,35 @@ func Path(option string, getenv func(string) string) string {
 	return option
 }
 
-// Peers are the peers of a running collector, which continues while they are saved.
+// Peers are the peers of a running collector. It continues to receive beats while they are saved.
 type Peers interface {
 	// Restore restores records that were saved at the given time.
 	Restore(records []liveness.Record, saved, now time.Time)
-	// Unsaved takes some of the unsaved changes, and appends their records to those given.
+	// Unsaved returns some of the unsaved changes, with their records appended to records. These
+	// changes no longer count as unsaved.
 	Unsaved(records []liveness.Record) liveness.Changes
 	// DropUnsaved drops all unsaved changes, because everything will be saved again.
 	DropUnsaved()
 	// Count returns the number of known peers.
 	Count() int
-	// Records appends the records of some peers below number next to those given, and returns the
-	// number to continue with. If atEnd is set, it skips peers whose saved records are still correct.
+	// Records appends the records of some of the peers with numbers below next to records, and returns
+	// the value of next for the following call. If atEnd is set, it skips peers whose saved records
+	// are still correct.
 	Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int)
 	// Listened returns how long the collector has listened.
 	Listened(now time.Time) time.Duration
-	// Pace returns how often to save that time.
+	// Pace returns the interval at which to save how long the collector has listened.
 	Pace() time.Duration
-	// Rebuilt reports whether everything must be saved again.
+	// Rebuilt reports whether something happened since the last call that makes it necessary to save
+	// everything again.
 	Rebuilt() bool
-	// Contained calls do. If do panics, it logs that and returns false.
+	// Contained calls do. If do panics, Contained logs the panic and returns false.
 	Contained(what string, do func()) bool
 }
 
 // Logger receives the log messages of a Keeper.
 type Logger interface {
-	// Infof logs what was restored.
+	// Infof logs how many peers were restored.
 	Infof(format string, args ...any)
 	// Warnf logs why state cannot be saved or restored.
 	Warnf(format string, args ...any)
@@ -88,18 +91,19 @@ type Logger interface {
 	Errorf(format string, args ...any)
 }
 
-// A Keeper saves peers so that the next collector can restore them. Without a path it does
-// nothing. The caller calls Open, Load, Keep and Close in this order, and Health at any time.
+// A Keeper saves the peers, and restores them when the collector is started again. Without a path
+// it does nothing. The caller must call Open, Load, Keep and Close in this order. It may call
+// Health at any time.
 type Keeper struct {
 	path  string
 	log   Logger
 	peers Peers
 
 	file        *File             // nil while it is not open
-	logged      string            // the last complaint about a file that cannot be used
+	logged      string            // the last logged reason why the file cannot be used
 	tried       time.Time         // when opening the file was last tried
-	epoch       time.Duration     // on the verdict clock: when the file was loaded
-	marked      time.Duration     // likewise: the time last saved
+	epoch       time.Duration     // how long the collector had listened when the file was loaded
+	marked      time.Duration     // how long the collector had listened when that was last saved
 	nextRewrite time.Time         // the file is not rewritten before this time
 	records     []liveness.Record // a buffer, reused for each save
 	pathChecked time.Time         // when the path was last checked
@@ -115,9 +119,9 @@ func NewKeeper(path string, peers Peers, log Logger) *Keeper {
 	return &Keeper{path: path, peers: peers, log: log}
 }
 
-// Open locks the file. It waits a little for another process that has the file, which may be
-// about to end, and fails only if that process keeps it. Any other problem with the file is
-// logged, and its state is not restored.
+// Open locks the file. If another process uses the file, Open waits a little, because that process
+// may be about to end. It returns an error only if that process continues to use the file. If there
+// is any other problem with the file, Open logs the problem and the state is not restored.
 func (k *Keeper) Open(now time.Time) error {
 	if k.path == "" {
 		return nil
@@ -130,24 +134,24 @@ func (k *Keeper) Open(now time.Time) error {
 	if lockedByAnother(err) {
 		return fmt.Errorf("%w%s", err, lockedRemedy)
 	}
-	k.complain(err)
+	k.logProblem(err)
 	return nil
 }
 
-// Load restores the peers from the file, and reports whether it was done before ctx ended. If
-// not, the file is left unchanged.
+// Load restores the peers from the file. It reports whether it finished before ctx ended. If not,
+// the file is unchanged.
 func (k *Keeper) Load(ctx context.Context) bool {
 	if k.file == nil {
 		return true
 	}
 	var err error
 	if !k.peers.Contained("restoring the state", func() { err = k.restore(ctx) }) {
-		k.Close() // to be tried again later
+		k.Close() // step tries again later
 	}
 	if ctx.Err() != nil {
 		return false
 	}
-	k.complain(err)
+	k.logProblem(err)
 	return true
 }
 
@@ -203,8 +207,9 @@ func (k *Keeper) restore(ctx context.Context) error {
 	return nil
 }
 
-// complain logs why no state is kept and what to do, unless that was the last thing logged.
-func (k *Keeper) complain(err error) {
+// logProblem logs why no state is saved and what to do about it, unless this problem was the last
+// one logged.
+func (k *Keeper) logProblem(err error) {
 	if err == nil || err.Error() == k.logged {
 		return
 	}
@@ -222,15 +227,15 @@ func remedy(err error) string {
 	case errors.As(err, &locked):
 		return ". Is [[inputs.heartbeat]] configured twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
-		return ". Run: " + grant(userName(), existing(at.Path))
+		return ". Run: " + grantCommand(userName(), existingPath(at.Path))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
-		return ". Run: " + create(userName(), filepath.Dir(at.Path))
+		return ". Run: " + mkdirCommand(userName(), filepath.Dir(at.Path))
 	}
 	return ". Set 'state_file' to a writable file, or to \"none\""
 }
 
-// existing returns path, or its directory if nothing exists at path.
-func existing(path string) string {
+// existingPath returns path if there is a file at path, and otherwise the directory of path.
+func existingPath(path string) string {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return filepath.Dir(path)
 	}
@@ -245,14 +250,14 @@ func userName() string {
 	return id
 }
 
-// Keep saves changes until ctx ends, and then once more.
+// Keep saves changes regularly until ctx ends. Then it saves the last records of all peers.
 func (k *Keeper) Keep(ctx context.Context) {
 	timer := time.NewTimer(flushPause)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			k.contained("saving the state", k.finish)
+			k.contained("saving the state", k.saveLast)
 			return
 		case <-timer.C:
 			k.contained("saving the state", func() { k.step(ctx, time.Now()) })
@@ -261,7 +266,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 	}
 }
 
-// contained calls save. If that panics, the file is rewritten.
+// contained calls save. If save panics, the file will be rewritten.
 func (k *Keeper) contained(what string, save func()) {
 	if !k.peers.Contained(what, save) {
 		k.works.Store(false)
@@ -283,14 +288,14 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 			err = k.restore(ctx)
 		}
 		if err != nil {
-			k.complain(err)
+			k.logProblem(err)
 			return
 		}
 		if ctx.Err() != nil { // some peers are not restored
 			k.Close()
 			return
 		}
-		k.file.Reset() // peers heard meanwhile are not in the file
+		k.file.Reset() // peers that have beaten meanwhile are not in the file
 	}
 	if now.Sub(k.pathChecked) >= pathPause {
 		k.checkPath(now)
@@ -304,11 +309,11 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 		took := time.Since(now)
 		k.nextRewrite = time.Now().Add(max(rewritePause, rewriteShare*took))
 	}
-	k.note(err)
+	k.noteResult(err)
 }
 
 // checkPath checks that the file is still at its path, where the next collector will look for it.
-// If not, the file is written again.
+// If it is not, everything will be written again.
 func (k *Keeper) checkPath(now time.Time) {
 	k.pathChecked = now
 	if !k.file.Displaced() {
@@ -321,8 +326,8 @@ func (k *Keeper) checkPath(now time.Time) {
 	}
 }
 
-// note logs and notes the result of a save.
-func (k *Keeper) note(err error) {
+// noteResult records the result of a save, and logs an error.
+func (k *Keeper) noteResult(err error) {
 	now := time.Now()
 	if err != nil {
 		if more, ok := k.failed.Allow(now); ok {
@@ -336,8 +341,9 @@ func (k *Keeper) note(err error) {
 	}
 }
 
-// flush appends the changes, or the time listened, to the file. If follows is set, the caller
-// writes more at once, and both are written together.
+// flush appends the unsaved changes to the file. It also saves how long the collector has listened,
+// if that is due. If follows is set, the caller writes more at once, so that all can be written
+// together.
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
@@ -360,8 +366,8 @@ func (k *Keeper) markDue(listened time.Duration) bool {
 	return listened-k.marked >= pace
 }
 
-// rewrite rewrites the file, unless ctx ends. It takes some peers at a time, so that beats and
-// verdicts are not delayed, and saves changes meanwhile.
+// rewrite rewrites the file. It gives up when ctx ends. It processes a few peers at a time, so that
+// it does not delay beats and verdicts. Meanwhile it also saves changes.
 func (k *Keeper) rewrite(ctx context.Context) error {
 	if err := k.file.Begin(); err != nil {
 		return err
@@ -390,8 +396,9 @@ func (k *Keeper) rewrite(ctx context.Context) error {
 	return errors.Join(failed, k.file.Replace())
 }
 
-// finish saves at the end of a collector what is more exact in its last records.
-func (k *Keeper) finish() {
+// saveLast saves the last records of all peers when the collector stops, because they are more
+// exact than the saved records.
+func (k *Keeper) saveLast() {
 	if k.file == nil {
 		return
 	}
@@ -401,13 +408,13 @@ func (k *Keeper) finish() {
 		err = k.rewrite(context.Background())
 	}
 	var spare sync.Pool // of *encodedPeers
-	for last := range inOrder(k.last(&spare)) {
+	for last := range inOrder(k.lastJobs(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)
 	}
 	now := time.Now()
 	err = errors.Join(err, k.file.Append(&liveness.Changes{At: now, Listened: k.peers.Listened(now) - k.epoch, End: true}))
-	k.note(err)
+	k.noteResult(err)
 }
 
 // encodedPeers are some peers and their encoded lines.
@@ -417,9 +424,9 @@ type encodedPeers struct {
 	leftOut error // about peers that were left out
 }
 
-// last returns jobs that encode all that is saved at the end, some peers each. spare holds
-// buffers to reuse.
-func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
+// lastJobs returns jobs that encode the records saved by saveLast. Each job encodes some peers.
+// spare provides buffers that jobs can reuse.
+func (k *Keeper) lastJobs(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
 	return func(yield func(func() *encodedPeers) bool) {
 		for next := k.peers.Count(); next > 0; {
 			some, ok := spare.Get().(*encodedPeers)
@@ -441,7 +448,7 @@ func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
 	}
 }
 
-// Close releases the file for another collector.
+// Close closes and unlocks the file, so that another collector can use it.
 func (k *Keeper) Close() {
 	if k.file == nil {
 		return
@@ -452,7 +459,7 @@ func (k *Keeper) Close() {
 	k.file = nil
 }
 
-// Health is the state of the state file.
+// Health says whether the state file is in use, and how current it is.
 type Health struct {
 	Wanted bool          // a state file is configured
 	Works  bool          // all changes are saved
@@ -460,7 +467,7 @@ type Health struct {
 	Age    time.Duration // the time since then
 }
 
-// Health returns the Health as of now.
+// Health returns the current Health.
 func (k *Keeper) Health(now time.Time) Health {
 	saved := k.saved.Load()
 	return Health{

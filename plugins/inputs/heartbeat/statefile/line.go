@@ -18,10 +18,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A state file is text, so that it can be read without a tool. The first line identifies it.
-// Each other line is the CRC-32C of a JSON object, a space, and that object, so that a damaged
-// line costs only itself. The version determines what a line may contain: after a release, any
-// change needs a new version. Every version reads the previous one.
+// A state file is text, so that it can be read without a tool. The first line identifies the format
+// and its version. Each other line consists of a checksum (CRC-32C), a space, and a JSON object.
+// Because each line has its own checksum, a damaged line does not affect the others. The version
+// determines what a line may contain. After a release, any change of the format needs a new
+// version. Every version can read files of the previous version.
 const (
 	format  = "heartbeat state"
 	version = 2
@@ -38,9 +39,9 @@ var (
 	errForeign = errors.New("it is not a heartbeat state file")
 )
 
-// A line is one entry of the journal. Each has the life of the collector that wrote it, and how
-// long that collector had listened by then. A line without a peer is a mark: all lines before it
-// were correct until then.
+// A line is one entry of the journal. It has the number of the run (life) of the collector that
+// wrote it, and how long the collector had listened in that run. A line without a peer is a mark.
+// It says that all lines before it were still correct at the time of the mark.
 type line struct {
 	Life     uint64        `json:"life"`
 	Listened time.Duration `json:"listened_ns"`
@@ -53,14 +54,14 @@ type line struct {
 	spare *savedPeer // memory that saved may use
 }
 
-// A lineWriter encodes lines.
+// A lineWriter encodes lines of the journal.
 type lineWriter struct {
 	plainWriter // its output is the lines so far
 }
 
 const sumLength = len("00000000 ")
 
-// add appends a line, or nothing if that fails.
+// add appends a line. If it fails, it appends nothing.
 func (w *lineWriter) add(l *line) error {
 	start := len(w.out)
 	w.out = append(w.out, "00000000 {"...)
@@ -75,7 +76,7 @@ func (w *lineWriter) add(l *line) error {
 	return nil
 }
 
-// putSum writes the CRC-32C of text, in hex, to the start of dst.
+// putSum writes the checksum of text, in hex, to the beginning of dst.
 func putSum(dst, text []byte) {
 	var sum [4]byte
 	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(text, castagnoli))
@@ -98,7 +99,7 @@ func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	return w.add(&l)
 }
 
-// parseLine decodes a line. It uses p for the peer if it can.
+// parseLine decodes a line. If possible, it stores the peer in p, to avoid an allocation.
 func parseLine(text []byte, p *savedPeer) (line, error) {
 	var l line
 	sum, object, _ := bytes.Cut(bytes.TrimSuffix(text, []byte("\n")), []byte(" "))
@@ -113,7 +114,7 @@ func parseLine(text []byte, p *savedPeer) (line, error) {
 	return l, checkSpan("listened_ns", l.Listened, 0, maxSpan)
 }
 
-// decode decodes any line.
+// decode decodes a line with encoding/json, which is slow but can decode every valid line.
 func (l *line) decode(object []byte) error {
 	err := decodeStrictly(object, l)
 	if l.Peer != nil {
@@ -122,7 +123,8 @@ func (l *line) decode(object []byte) error {
 	return err
 }
 
-// decodeStrictly rejects unknown keys, because saving would lose them.
+// decodeStrictly decodes a JSON object. It returns an error for unknown keys, because they would be
+// lost when the peer is saved again.
 func decodeStrictly(object []byte, value any) error {
 	if !utf8.Valid(object) {
 		return errors.New("it is not UTF-8")
@@ -133,12 +135,13 @@ func decodeStrictly(object []byte, value any) error {
 		return err
 	}
 	if rest := object[decoder.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("there is text after its object")
+		return errors.New("there is text after the JSON object")
 	}
 	return nil
 }
 
-// shortened makes err fit for a log: a damaged line can cause a very long or unprintable error.
+// shortened returns err with a short and printable text for the log. The text of an error about a
+// damaged line can be very long or unprintable.
 func shortened(err error) error {
 	text := err.Error()
 	if len(text) > maxText {
@@ -152,7 +155,7 @@ func shortened(err error) error {
 	}, text))
 }
 
-// A lineReader reads lines.
+// A lineReader reads a file line by line.
 type lineReader struct {
 	src   *bufio.Reader
 	text  []byte
@@ -164,8 +167,9 @@ func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{src: bufio.NewReaderSize(r, 64<<10)}
 }
 
-// next returns the next line including its newline, which the last line may lack, or nil at the
-// end. It is valid until the next call. A line that is too long is truncated: it cannot be valid.
+// next returns the next line including its newline, or nil at the end of the file. The last line
+// may have no newline. The returned slice is valid until the next call. A line that is too long
+// cannot be valid, so it is truncated.
 func (r *lineReader) next() ([]byte, error) {
 	r.text = r.text[:0]
 	for {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// A LockedError is the error that another collector has the file.
+// A LockedError means that another collector uses the file.
 type LockedError struct {
-	PID int   // of the process that has it; 0 if unknown
+	PID int   // of the process that uses the file; 0 if unknown
 	err error // from the system
 }
 
@@ -25,11 +25,11 @@ func (e *LockedError) Error() string {
 
 func (e *LockedError) Unwrap() error { return e.err }
 
-// Own reports whether this process has the file.
+// Own reports whether this process itself uses the file.
 func (e *LockedError) Own() bool { return e.PID == os.Getpid() }
 
-// openLock opens a file and takes its lock, which ends with the process. Read permission is
-// enough for that.
+// openLock opens a lock file, or creates it, and locks it. The lock ends when the process ends.
+// Read permission is enough to lock a file.
 func openLock(path string) (*os.File, error) {
 	lock, err := openRegular(path, os.O_RDONLY|os.O_CREATE)
 	if err != nil {
@@ -49,7 +49,8 @@ func openLock(path string) (*os.File, error) {
 	return lock, nil
 }
 
-// writeOwner writes our pid into the lock file. That only informs others, so a failure does not matter.
+// writeOwner writes the pid of this process into the lock file. A failure does not matter, because
+// the pid only informs others.
 func writeOwner(path string) {
 	file, err := openRegular(path, os.O_WRONLY)
 	if err != nil {
@@ -62,7 +63,7 @@ func writeOwner(path string) {
 	}
 }
 
-// ownerOf returns the pid of the process that has the lock, or 0 if unknown.
+// ownerOf returns the pid of the process that has locked the file, or 0 if the pid is unknown.
 func ownerOf(lock *os.File) int {
 	var text [20]byte
 	n, _ := lock.ReadAt(text[:], 0) //nolint:errcheck // the text may be shorter

@@ -10,39 +10,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFlags keep os.OpenFile from following a symbolic link and from waiting for the other end of
-// a pipe.
+// openFlags are flags for os.OpenFile. With them, it does not follow a symbolic link and does not
+// wait for the other end of a pipe.
 const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // defaultDir returns the default directory, which Telegraf's packages create.
 func defaultDir(func(string) string) string { return "/var/lib/telegraf" }
 
-// makeDefaultDir does nothing: see defaultDir.
+// makeDefaultDir does nothing, because Telegraf's packages create the directory.
 func makeDefaultDir(string) {}
 
-// grant and create return commands for the operator that let user write to path.
-func grant(user, path string) string  { return "chown " + user + " " + path }
-func create(user, path string) string { return "install -d -o " + user + " " + path }
+// grantCommand and mkdirCommand return commands with which an operator can let user write to path.
+func grantCommand(user, path string) string { return "chown " + user + " " + path }
+func mkdirCommand(user, path string) string { return "install -d -o " + user + " " + path }
 
-// tryLock takes the lock of file. The lock also excludes another descriptor of this process.
+// tryLock locks file without waiting. While it is locked, no other descriptor of the file can be
+// locked, not even in this process.
 func tryLock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// wouldBlock reports whether err means that another one has the lock.
+// wouldBlock reports whether err means that another descriptor has the lock.
 func wouldBlock(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 func unlock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_UN)
 }
 
-// noSpace reports whether err means that the disk or quota is full.
-func noSpace(err error) bool {
+// isDiskFull reports whether err means that the disk or quota is full.
+func isDiskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// syncDir makes the names in a directory survive a power failure, if the file system supports
-// that.
+// syncDir syncs a directory, so that its file names survive a power failure. Some file systems do
+// not support that, which is not an error.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// openRegular opens a regular file. It opens nothing else: it follows no symbolic link and does
-// not wait for a pipe.
+// openRegular opens a file, and returns an error if it is not a regular file. It does not follow
+// symbolic links, and does not wait for the other end of a pipe.
 func openRegular(path string, flag int) (*os.File, error) {
 	if err := checkPlace(path); err != nil { // for its clearer error
 		return nil, err
@@ -17,8 +17,8 @@ func openRegular(path string, flag int) (*os.File, error) {
 	return openUnchecked(path, flag)
 }
 
-// openUnchecked is openRegular without the check of the path beforehand. It checks the opened
-// file, because the path may have been replaced.
+// openUnchecked is like openRegular, but checks the file only after opening it. This check is
+// needed in any case, because the file may have been replaced after an earlier check.
 func openUnchecked(path string, flag int) (*os.File, error) {
 	file, err := os.OpenFile(path, flag|openFlags, mode)
 	if err != nil {
@@ -35,7 +35,7 @@ func openUnchecked(path string, flag int) (*os.File, error) {
 	return file, nil
 }
 
-// checkPlace returns an error if path is something other than a regular file. It may be missing.
+// checkPlace returns an error if the file at path exists but is not a regular file.
 func checkPlace(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -59,7 +59,7 @@ func checkMode(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%q is not a regular file", path)
 }
 
-// isAt reports whether file is still the file at path. If that is unknown, it returns true.
+// isAt reports whether file is still the file at path. If this is unknown, it returns true.
 func isAt(path string, file *os.File) bool {
 	own, err := file.Stat()
 	if err != nil {
@@ -72,14 +72,16 @@ func isAt(path string, file *os.File) bool {
 	return os.SameFile(own, found)
 }
 
-// isShorter reports whether file has fewer bytes than size. If that is unknown, it returns false.
+// isShorter reports whether file has fewer bytes than size. If this is unknown, it returns false.
 func isShorter(file *os.File, size int64) bool {
 	info, err := file.Stat()
 	return err == nil && info.Size() < size
 }
 
-// giveAway gives a file that root has created to the owner of the directory, or, if that is root,
-// to the owner of the file before. Root may only have tried out what a service will run later.
+// giveAway gives a file that root has created to the owner of its directory. If the directory
+// belongs to root, giveAway gives the new file to the owner of the file at the path before, if
+// there is one. This way, root can try out a configuration that a service under another user will
+// run later.
 func giveAway(file *os.File, before string) {
 	if os.Geteuid() != 0 {
 		return

@@ -11,12 +11,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// For a million peers encoding/json would take half a minute. This file lists the members of a
-// line once more, in order, and a visitor writes or reads each of them. Whatever a plainReader
-// does not understand is left to encoding/json, which also reports errors. A test compares both.
+// With encoding/json, encoding a million peers would take half a minute. So this file lists the
+// members of a line again, in order, and a visitor writes or reads each of them. A line that a
+// plainReader cannot read is decoded by encoding/json, which also reports errors. A test checks
+// that both give the same results.
 
-// A visitor goes through the members of an object. Zero values are omitted. Names include their
-// quotes and colon.
+// A visitor visits the members of a JSON object in order. Members with zero values are omitted.
+// Each name is passed with its quotes and colon.
 type visitor interface { //nolint:interfacebloat // one method for each kind of member
 	number(name string, n int64) int64 // returns n, or the number read
 	text(name string, s *string)
@@ -24,23 +25,24 @@ type visitor interface { //nolint:interfacebloat // one method for each kind of 
 	instant(name string, at *time.Time)
 	address(name string, addr *netip.Addr)
 	numbers(name string, all []uint32)
-	// object begins an object, if there is one. end ends it.
+	// object begins a nested object, and reports whether there is one. end ends the object.
 	object(name string, there bool) bool
 	end()
-	// list begins a list of n objects, if there is one. item begins its object i, and is called
-	// until it returns false. endItem ends an object.
+	// list begins a list of n objects, and reports whether there is one. item begins object i of the
+	// list, and endItem ends it. item is called until it returns false.
 	list(name string, n int) bool
 	item(i int) bool
 	endItem()
-	// rare writes a list of n objects that few peers have.
-	rare(name string, n int, all any)
+	// rareList writes a list of n objects. It is for lists that few peers have, and uses
+	// encoding/json.
+	rareList(name string, n int, all any)
 	// refuse notes that a number does not fit its type.
 	refuse()
 }
 
 func (l *line) visit(v visitor) {
-	integer(v, `"life":`, &l.Life)
-	integer(v, `"listened_ns":`, &l.Listened)
+	visitInteger(v, `"life":`, &l.Life)
+	visitInteger(v, `"listened_ns":`, &l.Listened)
 	v.instant(`"at":`, &l.At)
 	v.flag(`"end":`, &l.End)
 	if v.object(`"gone":`, l.Gone != nil) {
@@ -68,12 +70,12 @@ func (p *savedPeer) visit(v visitor) {
 	p.visitState(v)
 	p.visitSilence(v)
 	p.visitPromise(v)
-	integer(v, `"phase_ns":`, &p.Phase)
-	integer(v, `"learnt_ns":`, &p.Learnt)
-	integer(v, `"lateness_ns":`, &p.Lateness)
-	integer(v, `"taught":`, &p.Taught)
-	v.rare(`"jobs":`, len(p.Jobs), p.Jobs)
-	v.rare(`"jobs_ended":`, len(p.JobsEnded), p.JobsEnded)
+	visitInteger(v, `"phase_ns":`, &p.Phase)
+	visitInteger(v, `"learnt_ns":`, &p.Learnt)
+	visitInteger(v, `"lateness_ns":`, &p.Lateness)
+	visitInteger(v, `"taught":`, &p.Taught)
+	v.rareList(`"jobs":`, len(p.Jobs), p.Jobs)
+	v.rareList(`"jobs_ended":`, len(p.JobsEnded), p.JobsEnded)
 	p.visitProcesses(v)
 	p.visitTotals(v)
 }
@@ -81,19 +83,19 @@ func (p *savedPeer) visit(v visitor) {
 func visitID(v visitor, id *liveness.ID) {
 	v.text(`"Source":`, &id.Source)
 	v.text(`"Service":`, &id.Service)
-	integer(v, `"PID":`, &id.PID)
+	visitInteger(v, `"PID":`, &id.PID)
 }
 
 func (p *savedPeer) visitState(v visitor) {
-	integer(v, `"state":`, &p.State)
-	integer(v, `"reason":`, &p.Reason)
+	visitInteger(v, `"state":`, &p.State)
+	visitInteger(v, `"reason":`, &p.Reason)
 	v.instant(`"since":`, &p.Since)
-	integer(v, `"health":`, &p.Health)
+	visitInteger(v, `"health":`, &p.Health)
 	if v.object(`"trail":`, true) {
 		v.numbers(`"Counts":`, p.Events.Counts[:])
 		v.end()
 	}
-	integer(v, `"evidence":`, &p.Evidence)
+	visitInteger(v, `"evidence":`, &p.Evidence)
 	v.flag(`"expected":`, &p.Expected)
 	v.flag(`"watched":`, &p.Watched)
 	v.flag(`"long":`, &p.Long)
@@ -102,23 +104,23 @@ func (p *savedPeer) visitState(v visitor) {
 }
 
 func (p *savedPeer) visitSilence(v visitor) {
-	integer(v, `"interval_ns":`, &p.Interval)
-	integer(v, `"margin_ns":`, &p.Margin)
+	visitInteger(v, `"interval_ns":`, &p.Interval)
+	visitInteger(v, `"margin_ns":`, &p.Margin)
 	v.instant(`"heard":`, &p.Heard)
-	integer(v, `"used_ns":`, &p.Used)
-	integer(v, `"dead_ns":`, &p.Dead)
+	visitInteger(v, `"used_ns":`, &p.Used)
+	visitInteger(v, `"dead_ns":`, &p.Dead)
 	v.flag(`"extended":`, &p.Extended)
 	v.flag(`"fresh":`, &p.Fresh)
-	integer(v, `"bonus_ns":`, &p.Bonus)
+	visitInteger(v, `"bonus_ns":`, &p.Bonus)
 	v.instant(`"due":`, &p.Due)
-	integer(v, `"patience_ns":`, &p.Patience)
-	integer(v, `"held_ns":`, &p.Held)
-	integer(v, `"held_partly_ns":`, &p.HeldPartly)
-	integer(v, `"spared_ns":`, &p.Spared)
+	visitInteger(v, `"patience_ns":`, &p.Patience)
+	visitInteger(v, `"held_ns":`, &p.Held)
+	visitInteger(v, `"held_partly_ns":`, &p.HeldPartly)
+	visitInteger(v, `"spared_ns":`, &p.Spared)
 }
 
 func (p *savedPeer) visitPromise(v visitor) {
-	integer(v, `"window_ns":`, &p.Window)
+	visitInteger(v, `"window_ns":`, &p.Window)
 	v.instant(`"promise":`, &p.Promise)
 	v.text(`"window_by":`, &p.WindowBy)
 	v.flag(`"foreign":`, &p.Foreign)
@@ -131,54 +133,54 @@ func (p *savedPeer) visitPromise(v visitor) {
 func (p *savedPeer) visitProcesses(v visitor) {
 	if v.object(`"process":`, true) {
 		v.text(`"Boot":`, &p.Process.Boot)
-		integer(v, `"PID":`, &p.Process.PID)
-		integer(v, `"Start":`, &p.Process.Start)
+		visitInteger(v, `"PID":`, &p.Process.PID)
+		visitInteger(v, `"Start":`, &p.Process.Start)
 		v.end()
 	}
-	v.rare(`"others":`, len(p.Others), p.Others)
-	v.rare(`"replaced":`, len(p.Replaced), p.Replaced)
+	v.rareList(`"others":`, len(p.Others), p.Others)
+	v.rareList(`"replaced":`, len(p.Replaced), p.Replaced)
 	visitAll(v, `"runs":`, &p.Runs, func(v visitor, r *liveness.Run) {
 		v.text(`"Name":`, &r.Name)
-		integer(v, `"High":`, &r.High)
+		visitInteger(v, `"High":`, &r.High)
 	})
 	visitAll(v, `"signed":`, &p.Signed, func(v visitor, r *liveness.SignedRun) {
 		v.text(`"Name":`, &r.Name)
-		integer(v, `"High":`, &r.High)
-		integer(v, `"SentMS":`, &r.SentMS)
-		integer(v, `"HeardMS":`, &r.HeardMS)
+		visitInteger(v, `"High":`, &r.High)
+		visitInteger(v, `"SentMS":`, &r.SentMS)
+		visitInteger(v, `"HeardMS":`, &r.HeardMS)
 	})
-	integer(v, `"sent_ms":`, &p.SentMS)
-	integer(v, `"owner":`, &p.Owner)
-	integer(v, `"lag_ms":`, &p.Lag)
-	integer(v, `"carried_ms":`, &p.Carried)
+	visitInteger(v, `"sent_ms":`, &p.SentMS)
+	visitInteger(v, `"owner":`, &p.Owner)
+	visitInteger(v, `"lag_ms":`, &p.Lag)
+	visitInteger(v, `"carried_ms":`, &p.Carried)
 	v.text(`"speaker":`, &p.Speaker)
 	visitAll(v, `"speakers":`, &p.Speakers, func(v visitor, s *liveness.Speaker) {
 		v.text(`"Life":`, &s.Life)
-		integer(v, `"SinceNS":`, &s.SinceNS)
+		visitInteger(v, `"SinceNS":`, &s.SinceNS)
 	})
 }
 
 func (p *savedPeer) visitTotals(v visitor) {
-	integer(v, `"exit_code":`, &p.ExitCode)
+	visitInteger(v, `"exit_code":`, &p.ExitCode)
 	v.flag(`"has_exit_code":`, &p.HasExitCode)
-	integer(v, `"dead_for_ns":`, &p.DeadFor)
-	v.rare(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
+	visitInteger(v, `"dead_for_ns":`, &p.DeadFor)
+	v.rareList(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
 	if v.object(`"counters":`, true) {
-		integer(v, `"Beats":`, &p.Beats)
-		integer(v, `"Lost":`, &p.Lost)
-		integer(v, `"Late":`, &p.Late)
-		integer(v, `"Duplicates":`, &p.Duplicates)
-		integer(v, `"Limited":`, &p.Limited)
-		integer(v, `"Restarts":`, &p.Restarts)
-		integer(v, `"Deaths":`, &p.Deaths)
-		integer(v, `"Mistakes":`, &p.Mistakes)
-		integer(v, `"Conflicts":`, &p.Conflicts)
+		visitInteger(v, `"Beats":`, &p.Beats)
+		visitInteger(v, `"Lost":`, &p.Lost)
+		visitInteger(v, `"Late":`, &p.Late)
+		visitInteger(v, `"Duplicates":`, &p.Duplicates)
+		visitInteger(v, `"Limited":`, &p.Limited)
+		visitInteger(v, `"Restarts":`, &p.Restarts)
+		visitInteger(v, `"Deaths":`, &p.Deaths)
+		visitInteger(v, `"Mistakes":`, &p.Mistakes)
+		visitInteger(v, `"Conflicts":`, &p.Conflicts)
 		v.end()
 	}
 }
 
-// inUTC returns a copy of all in UTC, as it is written. A record's own times belong to the
-// tracker and must not be changed.
+// inUTC returns copies of the times in UTC, because times are written in UTC. The times of a record
+// belong to the tracker and must not be changed.
 func inUTC(all []time.Time) (utc []time.Time) {
 	for _, at := range all {
 		utc = append(utc, at.UTC())
@@ -186,15 +188,15 @@ func inUTC(all []time.Time) (utc []time.Time) {
 	return utc
 }
 
-// integer visits a number of any type.
-func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
+// visitInteger visits a number of any of these integer types.
+func visitInteger[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
 	n := v.number(name, int64(*x))
 	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
 		v.refuse()
 	}
 }
 
-// visitAll visits a list.
+// visitAll visits a list of objects. visit visits one object of the list.
 func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) {
 	if !v.list(name, len(*all)) {
 		return
@@ -208,14 +210,14 @@ func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) 
 	}
 }
 
-// A plainWriter is a visitor that writes.
+// A plainWriter is a visitor that writes members as JSON.
 type plainWriter struct {
 	out   []byte
 	begun []int // where the open objects begin
 	items int   // in the current list
 }
 
-// key writes the name of a member.
+// key writes the name of a member, and a comma before it if needed.
 func (w *plainWriter) key(name string) {
 	if last := w.out[len(w.out)-1]; last != '{' {
 		w.out = append(w.out, ',')
@@ -238,7 +240,7 @@ func (w *plainWriter) text(name string, s *string) {
 	}
 }
 
-// quote writes a string.
+// quote writes s as a JSON string.
 func (w *plainWriter) quote(s string) {
 	if !isPlain(s) {
 		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // works for any string
@@ -250,7 +252,7 @@ func (w *plainWriter) quote(s string) {
 	w.out = append(w.out, '"')
 }
 
-// isPlain reports whether a string needs no escapes.
+// isPlain reports whether a string can be written without escapes.
 func isPlain(s string) bool {
 	ascii := true
 	for i := range len(s) {
@@ -269,7 +271,7 @@ func (w *plainWriter) flag(name string, is *bool) {
 	}
 }
 
-// instant writes a time in UTC: RFC 3339 cannot represent some zones of 1900.
+// instant writes a time in UTC, because RFC 3339 cannot represent some time zones of the year 1900.
 func (w *plainWriter) instant(name string, at *time.Time) {
 	if !at.IsZero() {
 		w.key(name)
@@ -341,7 +343,7 @@ func (w *plainWriter) item(i int) bool {
 
 func (w *plainWriter) endItem() { w.out = append(w.out, '}') }
 
-func (w *plainWriter) rare(name string, n int, all any) {
+func (w *plainWriter) rareList(name string, n int, all any) {
 	if n > 0 {
 		w.key(name)
 		text, _ := json.Marshal(all) //nolint:errcheck,errchkjson // CheckRecord rejects everything that could fail
@@ -351,27 +353,28 @@ func (w *plainWriter) rare(name string, n int, all any) {
 
 func (*plainWriter) refuse() {}
 
-// A plainReader is a visitor that reads what a plainWriter writes.
+// A plainReader is a visitor that reads the output of a plainWriter.
 type plainReader struct {
-	rest    []byte
-	strange bool // the text is not plain
-	first   bool // the next member is the first of its object
-	latest  string
+	rest     []byte
+	notPlain bool // the text is not plain
+	first    bool // the next member is the first of its object
+	latest   string
 }
 
-// readPlain reads a line if it is plain. It uses p for the peer.
+// readPlain decodes the object of a line into l and p. It reports whether the text is in the format
+// of a plainWriter. If not, the results are invalid.
 func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	*p = savedPeer{}
 	l.spare = p
 	r := &plainReader{rest: object, first: true}
-	r.read('{')
+	r.expect('{')
 	l.visit(r)
 	r.end()
-	return l, !r.strange && len(r.rest) == 0
+	return l, !r.notPlain && len(r.rest) == 0
 }
 
-// next reports whether the named member comes next, and skips its name.
-func (r *plainReader) next(name string) bool {
+// nextIs reports whether the named member is the next one. If it is, nextIs skips the name.
+func (r *plainReader) nextIs(name string) bool {
 	text := r.rest
 	if !r.first {
 		if len(text) == 0 || text[0] != ',' {
@@ -387,8 +390,8 @@ func (r *plainReader) next(name string) bool {
 	return true
 }
 
-// read skips the given character.
-func (r *plainReader) read(c byte) {
+// expect skips the character c, which must be the next one.
+func (r *plainReader) expect(c byte) {
 	if len(r.rest) == 0 || r.rest[0] != c {
 		r.refuse()
 		return
@@ -396,17 +399,17 @@ func (r *plainReader) read(c byte) {
 	r.rest = r.rest[1:]
 }
 
-// refuse leaves the line to encoding/json.
-func (r *plainReader) refuse() { r.strange, r.rest = true, nil }
+// refuse notes that encoding/json must decode the line.
+func (r *plainReader) refuse() { r.notPlain, r.rest = true, nil }
 
 func (r *plainReader) number(name string, n int64) int64 {
-	if r.next(name) {
+	if r.nextIs(name) {
 		return r.integer()
 	}
 	return n
 }
 
-// integer reads a number.
+// integer reads an integer from the text.
 func (r *plainReader) integer() int64 {
 	const most = 19 // digits; with so many, an overflow shows in the sign
 	i, n, negative := 0, int64(0), r.rest[0] == '-'
@@ -429,7 +432,7 @@ func (r *plainReader) integer() int64 {
 }
 
 func (r *plainReader) text(name string, s *string) {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return
 	}
 	if text := r.quoted(); string(text) != r.latest {
@@ -438,9 +441,9 @@ func (r *plainReader) text(name string, s *string) {
 	*s = r.latest
 }
 
-// quoted reads a string without escapes.
+// quoted reads a JSON string without escapes.
 func (r *plainReader) quoted() []byte {
-	r.read('"')
+	r.expect('"')
 	ascii := true
 	for i, c := range r.rest {
 		switch {
@@ -459,34 +462,34 @@ func (r *plainReader) quoted() []byte {
 }
 
 func (r *plainReader) flag(name string, is *bool) {
-	if r.next(name) {
+	if r.nextIs(name) {
 		for _, c := range []byte("true") {
-			r.read(c)
+			r.expect(c)
 		}
 		*is = true
 	}
 }
 
 func (r *plainReader) instant(name string, at *time.Time) {
-	if r.next(name) && at.UnmarshalText(r.quoted()) != nil {
+	if r.nextIs(name) && at.UnmarshalText(r.quoted()) != nil {
 		r.refuse()
 	}
 }
 
 func (r *plainReader) address(name string, addr *netip.Addr) {
-	if r.next(name) && addr.UnmarshalText(r.quoted()) != nil {
+	if r.nextIs(name) && addr.UnmarshalText(r.quoted()) != nil {
 		r.refuse()
 	}
 }
 
 func (r *plainReader) numbers(name string, all []uint32) {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return
 	}
-	r.read('[')
+	r.expect('[')
 	for i := range all {
 		if i > 0 {
-			r.read(',')
+			r.expect(',')
 		}
 		if len(r.rest) == 0 {
 			return
@@ -496,49 +499,49 @@ func (r *plainReader) numbers(name string, all []uint32) {
 			r.refuse()
 		}
 	}
-	r.read(']')
+	r.expect(']')
 }
 
 func (r *plainReader) object(name string, _ bool) bool {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return false
 	}
-	r.read('{')
+	r.expect('{')
 	r.first = true
 	return true
 }
 
 func (r *plainReader) end() {
-	r.read('}')
+	r.expect('}')
 	r.first = false
 }
 
 func (r *plainReader) list(name string, _ int) bool {
-	if !r.next(name) {
+	if !r.nextIs(name) {
 		return false
 	}
-	r.read('[')
+	r.expect('[')
 	return true
 }
 
 func (r *plainReader) item(i int) bool {
 	if i > 0 { // an empty one is not written
 		if len(r.rest) == 0 || r.rest[0] == ']' {
-			r.read(']')
+			r.expect(']')
 			r.first = false
 			return false
 		}
-		r.read(',')
+		r.expect(',')
 	}
-	r.read('{')
+	r.expect('{')
 	r.first = true
 	return true
 }
 
 func (r *plainReader) endItem() { r.end() }
 
-func (r *plainReader) rare(name string, _ int, _ any) {
-	if r.next(name) {
+func (r *plainReader) rareList(name string, _ int, _ any) {
+	if r.nextIs(name) {
 		r.refuse()
 	}
 }

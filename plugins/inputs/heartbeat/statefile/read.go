@@ -14,29 +14,31 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A State is what previous collectors have saved.
+// A State is the state saved by previous runs of the collector.
 type State struct {
 	Peers   []liveness.Record
 	Saved   time.Time // when Peers were in this state; after a crash it may be later
 	Last    time.Time // when the last collector last wrote to the file
-	Trouble error     // about lines that were not read, or nil
+	Trouble error     // why some or all lines could not be read, or nil
 }
 
-// An entry is the line of a peer. It is kept as text, and parsed again when all lines are known:
-// keeping a million records would cost more, in garbage collection.
+// An entry is the latest line of a peer. It is kept as text, and parsed again after all lines are
+// read. Parsing twice is faster than keeping a million records in memory, because of garbage
+// collection.
 type entry struct {
 	text     []byte        // nil if the peer is gone
 	life     int           // in contents.lives
 	listened time.Duration // in that life
 }
 
-// record returns the record of the peer. It uses p if it can.
+// record returns the record of the peer. If possible, it stores the record in p, to avoid an
+// allocation.
 func (e *entry) record(p *savedPeer) *liveness.Record {
 	l, _ := parseLine(e.text, p) //nolint:errcheck // it was parsed before
 	return (*liveness.Record)(l.saved)
 }
 
-// A life is one run of a collector.
+// A life is one run of a collector that used the file.
 type life struct {
 	number   uint64
 	listened time.Duration // in total, as far as known
@@ -57,17 +59,17 @@ type contents struct {
 	bare    bool      // it ends after the first line
 	size    int64     // bytes up to the end of the last whole line, without the first one
 
-	outdated bool  // an older version wrote it
-	spoiled  int   // lines that could not be read
-	first    error // the error of the first of those
-	trouble  error // why the whole file was not read
+	outdated   bool  // an older version wrote it
+	unreadable int   // lines that could not be read
+	first      error // the error of the first of those
+	trouble    error // why the whole file was not read
 }
 
 func newContents() *contents {
 	return &contents{at: make(map[liveness.ID]int), lives: make([]life, 1)}
 }
 
-// readContents reads a whole file. It fails if that is not a state file.
+// readContents reads a whole state file. It returns an error if the file is not a state file.
 func readContents(r io.Reader) (*contents, error) {
 	lines := newLineReader(r)
 	first, err := lines.next()
@@ -85,13 +87,13 @@ func readContents(r io.Reader) (*contents, error) {
 	case err == nil && kind != version:
 		return nil, fmt.Errorf("another version of the plugin wrote it: its format is %d, not %d", kind, version)
 	}
-	return readHeadless(lines)
+	return readWithoutHeader(lines)
 }
 
-// versionOf returns the version of the state file that begins with this line.
+// versionOf returns the version of a state file, which is in its first line.
 func versionOf(first []byte) (int, error) {
-	// Other versions may have more in their headers, so unknown members are allowed. Version 1
-	// has no checksum.
+	// The headers of other versions may have more members, so unknown members are allowed. The header
+	// of version 1 has no checksum.
 	var kind struct {
 		Format  string
 		Version int
@@ -108,10 +110,10 @@ func versionOf(first []byte) (int, error) {
 
 func headerText(version int) []byte { return fmt.Appendf(nil, "%s %d", format, version) }
 
-// readHeadless reads a state file whose first line is damaged.
-func readHeadless(lines *lineReader) (*contents, error) {
+// readWithoutHeader reads a state file whose first line is damaged.
+func readWithoutHeader(lines *lineReader) (*contents, error) {
 	c := newContents()
-	c.spoil(1, errForeign)
+	c.noteUnreadable(1, errForeign)
 	c, err := readLines(c, lines)
 	if err == nil && c.last.IsZero() {
 		return nil, errForeign
@@ -129,10 +131,10 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 			number++
 			l := &b.lines[i]
 			if c.size += int64(len(l.text)); l.err == nil {
-				l.err = c.take(l)
+				l.err = c.addLine(l)
 			}
 			if l.err != nil {
-				c.spoil(number, l.err)
+				c.noteUnreadable(number, l.err)
 			}
 		}
 	}
@@ -140,16 +142,16 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 	return c, nil
 }
 
-// blockSize is how many bytes of lines one goroutine parses.
+// blockSize is the approximate size of a block in bytes.
 const blockSize = 256 << 10
 
-// A block is some lines of a file.
+// A block is a group of consecutive lines that one goroutine parses.
 type block struct {
 	lines []parsedLine
 	err   error // why it could not be read
 }
 
-// A parsedLine is a parsed line, or its error.
+// A parsedLine is a parsed line, or the error from parsing it.
 type parsedLine struct {
 	text []byte
 	err  error
@@ -157,13 +159,13 @@ type parsedLine struct {
 	id liveness.ID // of its peer, if any
 }
 
-// blocks returns jobs that parse the remaining lines.
+// blocks returns jobs that parse the remaining lines, one block each.
 func (r *lineReader) blocks() iter.Seq[func() block] {
 	return func(yield func(func() block) bool) {
 		for more := true; more; {
 			var lines [][]byte
 			var err error
-			lines, more, err = r.whole()
+			lines, more, err = r.nextLines()
 			if !yield(func() block { return parseBlock(lines, err) }) {
 				return
 			}
@@ -171,8 +173,8 @@ func (r *lineReader) blocks() iter.Seq[func() block] {
 	}
 }
 
-// whole returns the next whole lines, and whether there may be more.
-func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
+// nextLines returns the complete lines of the next block, and whether there may be more lines.
+func (r *lineReader) nextLines() (lines [][]byte, more bool, err error) {
 	block := make([]byte, 0, blockSize+blockSize/8)
 	for len(block) < blockSize {
 		text, err := r.next()
@@ -203,8 +205,8 @@ func parseBlock(lines [][]byte, err error) block {
 	return b
 }
 
-// take adds one line.
-func (c *contents) take(l *parsedLine) error {
+// addLine adds a parsed line to the contents.
+func (c *contents) addLine(l *parsedLine) error {
 	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
@@ -212,18 +214,18 @@ func (c *contents) take(l *parsedLine) error {
 		c.last, c.ended = l.At, l.End
 	}
 	c.begun = l.saved != nil || l.Gone != nil
-	c.listen(&l.line)
+	c.noteListened(&l.line)
 	switch {
 	case l.saved != nil:
-		c.put(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
+		c.setEntry(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
 	case l.Gone != nil:
-		c.drop(*l.Gone)
+		c.removeEntry(*l.Gone)
 	}
 	return nil
 }
 
-// listen notes how long a collector has listened, at least.
-func (c *contents) listen(l *line) {
+// noteListened notes that the collector of a line has listened at least as long as the line says.
+func (c *contents) noteListened(l *line) {
 	now := &c.lives[len(c.lives)-1]
 	if l.Life != now.number {
 		c.lives = append(c.lives, life{number: l.Life})
@@ -232,8 +234,8 @@ func (c *contents) listen(l *line) {
 	now.listened = max(now.listened, l.Listened)
 }
 
-// put sets the entry of a peer. A later line replaces an earlier one.
-func (c *contents) put(id liveness.ID, e entry) {
+// setEntry sets the entry of a peer. A later line replaces an earlier one.
+func (c *contents) setEntry(id liveness.ID, e entry) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = e
 		return
@@ -242,21 +244,21 @@ func (c *contents) put(id liveness.ID, e entry) {
 	c.entries = append(c.entries, e)
 }
 
-// drop removes the entry of a peer.
-func (c *contents) drop(id liveness.ID) {
+// removeEntry removes the entry of a peer.
+func (c *contents) removeEntry(id liveness.ID) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = entry{}
 	}
 }
 
-func (c *contents) spoil(number int, err error) {
+func (c *contents) noteUnreadable(number int, err error) {
 	c.begun = false // as far as is known
-	if c.spoiled++; c.first == nil {
+	if c.unreadable++; c.first == nil {
 		c.first = fmt.Errorf("line %d: %w", number, shortened(err))
 	}
 }
 
-// state returns the state at the end of the file, without the peers.
+// state returns the state that the file describes, without the peers.
 func (c *contents) state(now time.Time) State {
 	s := State{Last: c.last, Saved: c.last, Trouble: c.trouble}
 	if !c.ended && !c.last.IsZero() { // it may have listened until its next mark
@@ -266,14 +268,14 @@ func (c *contents) state(now time.Time) State {
 			s.Saved = now
 		}
 	}
-	if c.spoiled > 0 {
-		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.spoiled, c.first)
+	if c.unreadable > 0 {
+		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.unreadable, c.first)
 	}
 	return s
 }
 
-// cutOff returns an error if the end of the file is missing, or nil. Each save ends with a mark.
-// While a collector is writing, a missing end is normal.
+// cutOff returns an error if the end of the file is missing, that is, if the file does not end with
+// a mark. While a collector is writing to the file, that is normal.
 func (c *contents) cutOff() error {
 	since := "everything after that"
 	if !c.last.IsZero() {
@@ -290,8 +292,8 @@ func (c *contents) cutOff() error {
 	return nil
 }
 
-// whole returns the state at the end of the file.
-func (c *contents) whole(now time.Time) State {
+// fullState returns the state that the file describes, with the peers.
+func (c *contents) fullState(now time.Time) State {
 	s := c.state(now)
 	s.Peers = slices.Grow(s.Peers, len(c.entries))
 	for some := range c.peers(&s) {
@@ -300,8 +302,8 @@ func (c *contents) whole(now time.Time) State {
 	return s
 }
 
-// peers yields the records of all peers at the end of the file, some at a time, and releases
-// their entries. A slice is valid until the next one.
+// peers yields the records of all peers, some at a time, and releases the memory of their entries.
+// Each slice is valid until the next one is yielded.
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
 	var spare sync.Pool // of *restoredPeers
@@ -326,10 +328,11 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	}
 }
 
-// restoredPeers are the records of some peers.
+// restoredPeers are the records of some peers, in a buffer that is reused.
 type restoredPeers struct{ records []liveness.Record }
 
-// read sets r to the records of entries as of the end of the file.
+// read sets r to the records of entries, corrected for the time that passed until the file was last
+// written.
 func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]
 	var peer savedPeer
@@ -344,7 +347,8 @@ func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration
 	return r
 }
 
-// listenedAfter returns, for each life, how long collectors have listened in all lives after it.
+// listenedAfter returns, for each life, how long the collector has listened in all later lives
+// together.
 func (c *contents) listenedAfter() []time.Duration {
 	later := make([]time.Duration, len(c.lives))
 	for i := len(later) - 2; i >= 0; i-- {
@@ -353,8 +357,8 @@ func (c *contents) listenedAfter() []time.Duration {
 	return later
 }
 
-// needed returns how many bytes of the file are current lines.
-func (c *contents) needed() (sum int64) {
+// currentBytes returns the total size of the latest lines of all peers.
+func (c *contents) currentBytes() (sum int64) {
 	for i := range c.entries {
 		sum += int64(len(c.entries[i].text))
 	}

@@ -111,7 +111,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 		}
 		c, err := readContents(bytes.NewReader(whole[:length]))
 		require.NoError(t, err)
-		require.Zero(t, c.spoiled, "cut off at %d", length)
+		require.Zero(t, c.unreadable, "cut off at %d", length)
 		require.Len(t, c.at, known, "cut off at %d", length)
 		require.EqualValues(t, length-begun, int64(len(header))+c.size, "where the next one goes on")
 		switch cut := c.cutOff(); {
@@ -164,7 +164,7 @@ func TestDamageCostsOneLine(t *testing.T) {
 			}
 			lost := max(min(last, 3)-max(first, 1)+1, 0)
 			require.Len(t, c.records(), 3-lost, "bit %d of byte %d", bit, i)
-			require.Positive(t, c.spoiled)
+			require.Positive(t, c.unreadable)
 		}
 	}
 }
@@ -258,7 +258,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 		return `{"id":{"Source":"a","PID":1},` + instants + "," + keys + `}`
 	}
 	for _, c := range []struct{ want, peer string }{
-		{"there is text after its object", goodPeer + goodPeer},
+		{"there is text after the JSON object", goodPeer + goodPeer},
 		{"json: unknown field \"color\"", strings.Replace(goodPeer, "state", "color", 1)},
 		{`unknown field "Color"`, strings.Replace(goodPeer, "Source", "Color", 1)},
 		{"it is not UTF-8", strings.Replace(goodPeer, "nginx", "ngin\xff", 1)},
@@ -287,7 +287,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 		} {
 			contents, err := readContents(strings.NewReader(text))
 			require.NoError(t, err, c.want)
-			state := contents.whole(savedAt)
+			state := contents.fullState(savedAt)
 			require.ErrorContains(t, state.Trouble, "skipped 1 lines that could not be read, the first is line 2: ")
 			if !strings.HasSuffix(c.peer, goodPeer+goodPeer) { // in a line there is a key after it
 				require.ErrorContains(t, state.Trouble, c.want)
@@ -308,7 +308,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 	} {
 		contents, err := readContents(strings.NewReader(journalOf(`{"life":1,"listened_ns":5,"peer":`+goodPeer+`}`, object, goodMark)))
 		require.NoError(t, err)
-		require.Equal(t, 1, contents.spoiled, object)
+		require.Equal(t, 1, contents.unreadable, object)
 		require.Len(t, contents.records(), 1)
 	}
 }

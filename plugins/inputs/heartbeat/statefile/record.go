@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// maxSpan is twice what an option allows, to leave room for what is added to it. maxLearnt is
-	// more than four times the longest interval, which lateness may reach.
+	// maxSpan is twice the maximum value of an option, because other durations may be added to that
+	// value. Lateness can be up to four times the longest interval, and maxLearnt is longer than that.
 	longest   = 10 * 365 * 24 * time.Hour
 	maxSpan   = 2 * longest
 	maxLearnt = 5 * 365 * 24 * time.Hour
 
-	// Times by the wall clock jump when it is set: a machine without a battery starts in 1970.
-	// Between these years they can be added without an overflow.
+	// Times by the wall clock jump when the clock is set: a machine without a battery starts in 1970.
+	// Times between firstYear and lastYear can be added and subtracted without an overflow.
 	firstYear, lastYear = 1960, 2200
 	maxJump             = 10 * longest
 
@@ -27,9 +27,9 @@ const (
 	maxStart  = 1<<63 - 1
 )
 
-// A savedPeer is a Record with JSON names. Because one is converted to the other, the compiler
-// reports a field that is missing here, which a restart would lose. A new field needs a line here.
-// If it is a number that is added to, CheckRecord must limit it.
+// A savedPeer is a Record with JSON names. Records are converted to savedPeers, so the compiler
+// reports an error if a field of Record is missing here. Otherwise that field would be lost in a
+// restart. If a new field is a number that grows by addition, CheckRecord must limit it.
 type savedPeer struct {
 	ID     liveness.ID      `json:"id"`
 	Addr   netip.Addr       `json:"addr,omitzero"`
@@ -99,17 +99,17 @@ type savedPeer struct {
 	liveness.Counters `json:"counters,omitzero"`
 }
 
-// A storedPeer is a savedPeer as written in a file.
+// A storedPeer is a savedPeer with the obsolete members that older files may have.
 type storedPeer struct {
 	savedPeer
 
-	// Numbered is obsolete: it numbered events by the beats before them, which collectors count
-	// differently. It is read and dropped.
+	// Numbered is obsolete. It was used to number events by the count of beats before them, but
+	// collectors count beats differently. It is read and ignored.
 	Numbered json.RawMessage `json:"events,omitzero"`
 }
 
-// CheckRecord rejects records that no tracker can have saved and that could make it fail. A
-// correct checksum does not prove that we wrote the file.
+// CheckRecord returns an error for a record that no tracker can have saved, because such a record
+// could make the tracker fail. A correct checksum does not prove that this program wrote the file.
 func CheckRecord(r *liveness.Record) error {
 	switch {
 	case r.ID.Source == "" || !r.ID.Nameless() && r.ID.PID != 0:
@@ -126,8 +126,8 @@ func CheckRecord(r *liveness.Record) error {
 		return fmt.Errorf("sent_ms is out of range: %d", r.SentMS)
 	case r.Carried < 0 || r.Carried > maxSentMS || r.Lag < -maxSentMS || r.Lag > maxSentMS:
 		return fmt.Errorf("carried_ms or lag_ms is out of range: %d, %d", r.Carried, r.Lag)
-	case mostCounted(&r.Counters) > 1<<62:
-		return fmt.Errorf("a counter is out of range: %d", mostCounted(&r.Counters))
+	case maxCounter(&r.Counters) > 1<<62:
+		return fmt.Errorf("a counter is out of range: %d", maxCounter(&r.Counters))
 	}
 	for _, run := range r.Runs {
 		if run.High < 0 {
@@ -142,7 +142,7 @@ func CheckRecord(r *liveness.Record) error {
 	return cmp.Or(checkSpans(r), checkJobs(r), checkOthers(r), checkInstants(r))
 }
 
-// checkJobs checks the jobs that have begun and ended.
+// checkJobs checks the running jobs and the ended jobs of a record.
 func checkJobs(r *liveness.Record) error {
 	for i := range r.Jobs {
 		err := cmp.Or(checkSpan("the limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("the age of a job", r.Jobs[i].Ago, 0, maxJump))
@@ -158,7 +158,7 @@ func checkJobs(r *liveness.Record) error {
 	return nil
 }
 
-// checkOthers checks the other processes of the peer, beside its current one.
+// checkOthers checks the processes of a peer other than its current one.
 func checkOthers(r *liveness.Record) error {
 	for i := range r.Others {
 		o := &r.Others[i]
@@ -185,7 +185,7 @@ func checkOthers(r *liveness.Record) error {
 	return nil
 }
 
-func mostCounted(c *liveness.Counters) uint64 {
+func maxCounter(c *liveness.Counters) uint64 {
 	return max(c.Beats, c.Lost, c.Late, c.Duplicates, c.Limited, c.Restarts, c.Deaths, c.Mistakes, c.Conflicts)
 }
 
@@ -224,11 +224,11 @@ func checkInstants(r *liveness.Record) error {
 			return err
 		}
 	}
-	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkIfAny("promise", r.Promise), checkIfAny("due", r.Due))
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkOptionalInstant("promise", r.Promise), checkOptionalInstant("due", r.Due))
 }
 
-// checkIfAny is checkInstant for an optional time.
-func checkIfAny(name string, at time.Time) error {
+// checkOptionalInstant is like checkInstant, but allows the zero time.
+func checkOptionalInstant(name string, at time.Time) error {
 	if at.IsZero() {
 		return nil
 	}

@@ -10,21 +10,21 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A file of version 1 was rewritten as a whole each time. Its first line identifies it and has the
-// time of writing. Then follows a line per peer. The last line has a checksum of all lines before
-// it. This version is read, never written.
+// A file of version 1 was rewritten completely at each save. Its first line identifies the format
+// and has the time of writing. Each further line has a peer, except the last one: it has a checksum
+// of all lines before it. This program can read version 1, but never writes it.
 
-// sealed is the beginning of the last line, and of no other line.
-const sealed = `{"peers":`
+// sealPrefix is the beginning of the last line. No other line begins with it.
+const sealPrefix = `{"peers":`
 
-// seal returns the last line of a file with the given number of peers and CRC-32C. It is compared
-// as text, because a parser would overlook some damage.
-func seal(peers int, sum uint32) string {
-	return fmt.Sprintf(sealed+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
+// lastLine returns the last line of a file with the given number of peers and the given checksum.
+// The last line is compared as text, because a parser would not notice some damage.
+func lastLine(peers int, sum uint32) string {
+	return fmt.Sprintf(sealPrefix+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }
 
-// readVersion1 reads what follows the first line. Without a correct seal it rejects the file; an
-// invalid line costs only its peer.
+// readVersion1 reads the lines after the first one. It returns an error if the last line is missing
+// or wrong. It skips the peers of invalid lines.
 func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 	var header struct {
 		Format  string    `json:"format"`
@@ -48,25 +48,25 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 			return nil, err
 		case line == nil:
 			return nil, errors.New("it is truncated: its last line is missing")
-		case bytes.HasPrefix(line, []byte(sealed)):
-			return c, lines.checkSeal(line, seal(count, sum))
+		case bytes.HasPrefix(line, []byte(sealPrefix)):
+			return c, lines.checkSeal(line, lastLine(count, sum))
 		}
 		sum = crc32.Update(sum, castagnoli, line)
-		c.takeVersion1(line, lines.count)
+		c.addVersion1(line, lines.count)
 	}
 }
 
-func (c *contents) takeVersion1(text []byte, number int) {
+func (c *contents) addVersion1(text []byte, number int) {
 	var peer savedPeer
 	err := decodeStrictly(text, &peer)
 	if err == nil {
 		var w lineWriter
 		if err = w.addPeer(line{}, (*liveness.Record)(&peer)); err == nil {
-			c.put(peer.ID, entry{text: w.out})
+			c.setEntry(peer.ID, entry{text: w.out})
 			return
 		}
 	}
-	c.spoil(number, err)
+	c.noteUnreadable(number, err)
 }
 
 func (r *lineReader) checkSeal(line []byte, want string) error {

@@ -20,40 +20,41 @@ import (
 const (
 	// maxKeys is the maximum number of entries in a directory of keys.
 	maxKeys = 100_000
-	// maxSmallFile is the maximum size of each of its files in bytes. It is small because there may
-	// be many.
+	// maxSmallFile is the maximum size in bytes of each file in a directory of keys. It is small
+	// because there may be many files.
 	maxSmallFile = 4 << 10
 	// directoryWait is how long reading the directory may take.
 	directoryWait = 10 * time.Second
-	// secondRead is when the directory is read for the second time: a file may have been replaced while
-	// the collector started.
+	// secondRead is how long after the start the directory is read for the second time. During the
+	// first read, a file may have been missing for a moment because it was being replaced.
 	secondRead = time.Second
-	// maxNamed is how many skipped files the log names.
+	// maxNamed is the maximum number of skipped files that the log names.
 	maxNamed = 5
 )
 
-// errTaken is the error about a key that is both in 'keys_dir' and in 'keys'.
-var errTaken = errors.New("'keys' has it too: remove it from 'keys', or remove the file")
+// errTaken means that a key is both in 'keys_dir' and in 'keys'.
+var errTaken = errors.New("it is also in 'keys': remove it from 'keys', or remove the file")
 
 var errEmptied = errors.New("the directory is empty or not mounted: to revoke its keys, reload Telegraf")
 
 var errMoved = errors.New("the directory is on a different device than before: if that is intended, reload Telegraf")
 
-// A directory contains files of secrets, each named after the id of its key.
+// A directory is a directory of files with secrets. Each file is named after the id of its key.
 type directory struct {
 	taken map[string]bool // ids of the keys in 'keys'
-	about string          // for the log: how many keys it had at the start
-	wrong []error         // what was wrong at the start
+	about string          // for the log: text about the keys at the start
+	wrong []error         // problems at the start
 
 	reading sync.Mutex // guards the rest
 	files   regular.Directory
 	info    fs.FileInfo        // of the directory whose keys are in use
 	known   map[string]*source // by id
 	logged  string             // the last logged error about the directory as a whole
-	slow    bool               // the last read timed out, so the next result belongs to it
+	slow    bool               // the last read timed out, so the next result is from that read
 }
 
-// newDirectory returns the directory at path. taken are the ids of the keys in 'keys'.
+// newDirectory returns the directory at path without reading it. taken are the ids of the keys in
+// 'keys'.
 func newDirectory(path string, taken []string) *directory {
 	d := &directory{
 		files: regular.Directory{Name: path, Skip: isIgnored, Limit: maxSmallFile, Most: maxKeys},
@@ -65,14 +66,14 @@ func newDirectory(path string, taken []string) *directory {
 	return d
 }
 
-// isIgnored reports whether a file is temporary or a backup, judging by the names that
-// Ansible, rsync, packages and editors use.
+// isIgnored reports whether a file is temporary or a backup, judging by its name. It knows the
+// names that Ansible, rsync, packages and editors use.
 func isIgnored(name string) bool {
 	return strings.HasPrefix(name, ".") || sedTemp.MatchString(name) ||
 		slices.ContainsFunc(ignoredEndings, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
-// ignoredEndings are the endings of such names.
+// ignoredEndings are the endings of the names of ignored files.
 var ignoredEndings = []string{
 	"~", ".tmp", ".bak", ".orig", ".old", ".save",
 	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".rpmsave", ".rpmnew", ".rpmorig",
@@ -81,7 +82,7 @@ var ignoredEndings = []string{
 // sedTemp matches the temporary files of sed -i.
 var sedTemp = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
 
-// read returns the current contents of the directory.
+// read reads the directory and returns its current contents.
 func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryWait)
 	defer cancel()
@@ -92,14 +93,14 @@ func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	return listing, err
 }
 
-// find returns the secrets in the files, by key id.
-func (d *directory) find(contents map[string]regular.Content) map[string]readResult {
+// secretsByID returns the secrets in files with the given contents, by key id.
+func (d *directory) secretsByID(contents map[string]regular.Content) map[string]readResult {
 	names := make(map[string]string, len(contents)) // by id
 	found := make(map[string]readResult, len(contents))
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
+			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot are ignored: remove one of the files", twin, name)}
 			continue
 		}
 		names[id] = name
@@ -119,7 +120,7 @@ func (d *directory) secrets(name string, content *regular.Content) ([][]byte, er
 	return secretsIn(filepath.Join(d.files.Name, name), content)
 }
 
-// source returns the source of a key.
+// source returns the source of the key with the given id. It adds the source if it is new.
 func (d *directory) source(id string) *source {
 	if d.known[id] == nil {
 		d.known[id] = &source{id: id, option: "keys_dir"}
@@ -127,14 +128,14 @@ func (d *directory) source(id string) *source {
 	return d.known[id]
 }
 
-// open reads the directory for the first time, and returns the secrets by key id.
-func (d *directory) open() (secrets map[string][][]byte, err error) {
+// readFirst reads the directory for the first time, and returns the secrets by key id.
+func (d *directory) readFirst() (secrets map[string][][]byte, err error) {
 	listing, err := d.read(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	d.info = listing.Info
-	found := d.find(listing.Files)
+	found := d.secretsByID(listing.Files)
 	secrets = make(map[string][][]byte, len(found))
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		f, source := found[id], d.source(id)
@@ -148,21 +149,21 @@ func (d *directory) open() (secrets map[string][][]byte, err error) {
 		source.logged = f.err.Error()
 		d.wrong = append(d.wrong, fmt.Errorf("key %q of 'keys_dir': %w", id, f.err))
 	}
-	d.about = "Keys in 'keys_dir': " + counted(secrets) + skipped(listing.Skipped)
+	d.about = "Keys in 'keys_dir': " + describeCount(secrets) + describeSkipped(listing.Skipped)
 	return secrets, nil
 }
 
-// counted returns the number of keys, and the first id as an example.
-func counted(secrets map[string][][]byte) string {
+// describeCount returns text with the number of keys, and the first id as an example.
+func describeCount(secrets map[string][][]byte) string {
 	if len(secrets) == 0 {
 		return "none"
 	}
 	return fmt.Sprintf("%d, the first is %q", len(secrets), slices.Min(slices.Collect(maps.Keys(secrets))))
 }
 
-// skipped names some skipped files, because a host may have such a name. It omits hidden files:
-// no host has such a name.
-func skipped(names []string) string {
+// describeSkipped returns text with the names of some skipped files, because a host may have a name
+// like that. It omits hidden files, because no host name begins with a dot.
+func describeSkipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
 	switch more := len(names) - maxNamed; {
 	case len(names) == 0:
@@ -175,21 +176,21 @@ func skipped(names []string) string {
 }
 
 // DirectoryProblems returns one error for each invalid file in a directory of keys, and logs how
-// many keys there are. taken are the ids of the keys in 'keys'.
+// many keys it has. taken are the ids of the keys in 'keys'.
 func DirectoryProblems(path string, taken []string, log Logger) []error {
 	d := newDirectory(path, taken)
-	if _, err := d.open(); err != nil {
+	if _, err := d.readFirst(); err != nil {
 		return []error{err}
 	}
 	log.Infof("%s", d.about)
 	return d.wrong
 }
 
-// addDirectory adds the keys of a directory. An invalid file only costs its own key. A key that
-// is also in 'keys' is an error, because it is not clear which of the two is meant.
+// addDirectory adds the keys of a directory. It skips the keys of invalid files. If a key is also
+// in 'keys', it returns an error, because it is not clear which of the two to use.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
-	secrets, err := d.open()
+	secrets, err := d.readFirst()
 	if err != nil {
 		return err
 	}
@@ -203,8 +204,8 @@ func (k *Keys) addDirectory(path string, taken []string) error {
 	return nil
 }
 
-// logStart logs what was read at the start. It is called only after a successful start, because a
-// failed one is retried again and again.
+// logStart logs how many keys were read at the start, and which files were invalid. It is called
+// only after a successful start, because Telegraf repeats failed starts.
 func (k *Keys) logStart() {
 	k.log.Infof("%s", k.dir.about)
 	for _, err := range k.dir.wrong {
@@ -212,7 +213,7 @@ func (k *Keys) logStart() {
 	}
 }
 
-// readAgainSoon reads the directory for the second time.
+// readAgainSoon waits for secondRead, and reads the directory for the second time.
 func (k *Keys) readAgainSoon(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -221,8 +222,8 @@ func (k *Keys) readAgainSoon(ctx context.Context) {
 	}
 }
 
-// readDirectory reads the directory and applies the secrets of all files. If the directory as a whole
-// cannot be read, or has been replaced by another, all keys stay as they are.
+// readDirectory reads the directory and applies the secrets of all files. If the directory cannot
+// be read, or was replaced by another one, all keys stay as they are.
 func (k *Keys) readDirectory(ctx context.Context) {
 	d := k.dir
 	d.reading.Lock()
@@ -243,16 +244,17 @@ func (k *Keys) readDirectory(ctx context.Context) {
 		}
 		return
 	}
-	if !late { // otherwise each slow read would be logged
+	if !late { // otherwise every slow read would be logged
 		d.logged = ""
 	}
 	d.info = listing.Info
-	k.take(d.find(listing.Files))
+	k.applyAll(d.secretsByID(listing.Files))
 }
 
-// checkMounted returns an error if the directory was probably unmounted: then the previous keys stay.
+// checkMounted returns an error if the directory was probably unmounted, so that the previous keys
+// stay in use.
 func (k *Keys) checkMounted(listing *regular.Listing) error {
-	holds := func(id string) bool { return !k.dir.taken[id] && len(k.of(id)) > 0 }
+	holds := func(id string) bool { return !k.dir.taken[id] && len(k.secretsFor(id)) > 0 }
 	switch {
 	case !slices.ContainsFunc(slices.Collect(maps.Keys(k.dir.known)), holds):
 		return nil
@@ -264,8 +266,8 @@ func (k *Keys) checkMounted(listing *regular.Listing) error {
 	return nil
 }
 
-// take applies the secrets that were found.
-func (k *Keys) take(found map[string]readResult) {
+// applyAll puts the secrets found in the directory into use.
+func (k *Keys) applyAll(found map[string]readResult) {
 	d := k.dir
 	for id := range found {
 		d.source(id)

@@ -28,8 +28,8 @@ func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	for range 3 {
 		keys.Reread(t.Context())
 	}
-	require.NotEmpty(t, keys.of("web-1"))
-	require.Empty(t, keys.of("web-2"))
+	require.NotEmpty(t, keys.secretsFor("web-1"))
+	require.Empty(t, keys.secretsFor("web-2"))
 	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': " +
 		"the directory is on a different device than before: if that is intended, reload Telegraf"}, log.Warnings())
 
@@ -37,5 +37,5 @@ func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	keys.dir.info = elsewhere{keys.dir.info}
 	write("web-2", secret)
 	keys.Reread(t.Context())
-	require.NotEmpty(t, keys.of("web-2"))
+	require.NotEmpty(t, keys.secretsFor("web-2"))
 }

@@ -43,7 +43,7 @@ func TestSlowDirectoryIsReadAgain(t *testing.T) {
 			cancel()
 			synctest.Wait()
 			time.Sleep(takes)
-			require.Equal(t, strings.ToUpper(secret), string(keys.of("web-1")[0]))
+			require.Equal(t, strings.ToUpper(secret), string(keys.secretsFor("web-1")[0]))
 			require.Len(t, log.Warnings(), warnings)
 		})
 	}
@@ -60,7 +60,7 @@ func TestFileThatComesBackAfterTheStart(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 		write("web-1", secret)
 		time.Sleep(time.Second)
-		require.NotEmpty(t, keys.of("web-1"))
+		require.NotEmpty(t, keys.secretsFor("web-1"))
 	})
 }
 
@@ -74,14 +74,14 @@ func TestEmptyDirectoryRevokesNothing(t *testing.T) {
 	for range 3 {
 		keys.Reread(t.Context())
 	}
-	require.NotEmpty(t, keys.of("web-1"))
+	require.NotEmpty(t, keys.secretsFor("web-1"))
 	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': the directory is empty or not mounted: to revoke its keys, reload Telegraf"}, log.Warnings())
 	write("web-2", secret)
 	for range 3 {
 		keys.Reread(t.Context())
 	}
-	require.Empty(t, keys.of("web-1"), "one that is gone among others is revoked")
-	require.NotEmpty(t, keys.of("web-2"))
+	require.Empty(t, keys.secretsFor("web-1"), "one that is gone among others is revoked")
+	require.NotEmpty(t, keys.secretsFor("web-2"))
 }
 
 // A file without a secret revokes its key, whatever its mode is.
@@ -92,7 +92,7 @@ func TestEmptiedFileThatOthersMayRead(t *testing.T) {
 	for range 3 {
 		keys.Reread(t.Context())
 	}
-	require.Empty(t, keys.of("web-1"))
+	require.Empty(t, keys.secretsFor("web-1"))
 }
 
 // Files that programs leave beside a key are not keys. The log names them, because a host may

@@ -23,19 +23,20 @@ const keyFile = "file:"
 const (
 	// maxKeyFile is the maximum size of a file of secrets in bytes.
 	maxKeyFile = 64 << 10
-	// rereadWait is how long reading a file may take.
+	// rereadWait is how long reading the files named in 'keys' may take.
 	rereadWait = 2 * time.Second
 )
 
 // Logger receives log messages about keys.
 type Logger interface {
-	// Infof logs what was read.
+	// Infof logs which keys were read or reloaded.
 	Infof(format string, args ...any)
-	// Warnf logs what is wrong with a file.
+	// Warnf logs a problem with a file, or that a key was revoked.
 	Warnf(format string, args ...any)
 }
 
-// Keys are the secrets with which beats may be signed. Their files are reread when they change.
+// Keys are the keys with which beats may be signed, and their secrets. The files of secrets are
+// reread regularly.
 type Keys struct {
 	log Logger
 
@@ -104,7 +105,7 @@ func secretsOf(file *secretFile, text string) ([][]byte, error) {
 	return file.read(ctx)
 }
 
-// KeyName returns the canonical form of a key id, which may be a host name.
+// KeyName returns the canonical form of a key id. The id may be a host name.
 func KeyName(id string) string {
 	if name, err := wire.Host(id); err == nil {
 		return name
@@ -112,11 +113,11 @@ func KeyName(id string) string {
 	return strings.ToLower(id)
 }
 
-// A source is the state of a file with the secrets of one key.
+// A source is a file with the secrets of one key, and the state of reading it.
 type source struct {
 	id     string
 	option string // the option that names the file
-	empty  bool   // it had no secret when last read
+	empty  bool   // it had no secret when it was last read
 	logged string // the last logged error
 }
 
@@ -140,8 +141,8 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secretsIn(f.file.Name, &content)
 }
 
-// secretsIn returns the secrets of a file, which other users must not be able to access. A file
-// without a secret is not an error of its mode: its key is revoked whatever the mode is.
+// secretsIn returns the secrets of a file. It returns an error if other users can access the file.
+// For a file without a secret it does not check the mode: such a file revokes its key.
 func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	secrets, err := wire.Secrets(content.Text)
 	mode := content.Info.Mode().Perm()
@@ -156,9 +157,9 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	return secrets, nil
 }
 
-// open returns the JSON object of a payload, and the id of the key that signed it, or "" if it
-// is not signed.
-func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
+// verifySignature verifies the signature of a payload, if it has one. It returns the JSON object of
+// the payload and the id of the key that signed it, or "" if the payload is not signed.
+func (k *Keys) verifySignature(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
 		return nil, "", wire.AsRefusal(err)
@@ -167,7 +168,7 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 		return payload, "", nil
 	}
 	id := KeyName(string(signed.KeyID))
-	secrets := k.of(id)
+	secrets := k.secretsFor(id)
 	if len(secrets) == 0 {
 		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is not in '%s'", id, k.option())}
 	}
@@ -177,7 +178,7 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 	return signed.Object, id, nil
 }
 
-// option returns the option to which an operator adds keys.
+// option returns the name of the option to which an operator can add keys.
 func (k *Keys) option() string {
 	if k.dir != nil {
 		return "keys_dir"
@@ -185,14 +186,14 @@ func (k *Keys) option() string {
 	return "keys"
 }
 
-func (k *Keys) of(id string) [][]byte {
+func (k *Keys) secretsFor(id string) [][]byte {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.secrets[id]
 }
 
-// KeepReading logs what was read from the directory, and rereads the files until ctx ends. The
-// directory may be slow and does not delay the files.
+// KeepReading logs which keys were read from the directory, and rereads all files until ctx ends.
+// The directory may be slow, so it is read separately from the files named in 'keys'.
 func (k *Keys) KeepReading(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -206,7 +207,7 @@ func (k *Keys) KeepReading(ctx context.Context) {
 	}
 }
 
-// Reread rereads all files concurrently: one that hangs or is invalid does not affect others.
+// Reread rereads all files concurrently. A file that hangs or is invalid does not affect others.
 func (k *Keys) Reread(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -235,9 +236,9 @@ func (k *Keys) readKey(ctx context.Context, file *secretFile) {
 	}
 }
 
-// apply puts the secrets of one file into use. While the file is invalid, the previous secrets
-// stay. If it is missing or without a secret twice in a row, the key is revoked. Once is not
-// enough, because some programs remove a file for a moment to write it.
+// apply puts the secrets of one file into use. While the file is invalid, the previous secrets stay
+// in use. If the file is missing or has no secret twice in a row, the key is revoked. Once is not
+// enough, because some programs remove or empty a file for a moment before they write it.
 func (k *Keys) apply(s *source, found readResult) {
 	gone := errors.Is(found.err, fs.ErrNotExist)
 	empty := gone || errors.Is(found.err, wire.ErrNoSecret)
@@ -252,7 +253,7 @@ func (k *Keys) apply(s *source, found readResult) {
 		return
 	case gone:
 	case found.err != nil:
-		k.complain(s, found.err)
+		k.logProblem(s, found.err)
 		return
 	case k.set(s.id, found.secrets):
 		k.log.Infof("Reloaded key %q of '%s'", s.id, s.option)
@@ -260,12 +261,12 @@ func (k *Keys) apply(s *source, found readResult) {
 	s.logged = ""
 }
 
-// complain logs what is wrong with a file, once.
-func (k *Keys) complain(s *source, err error) {
+// logProblem logs a problem with a file, unless it was the last problem logged about the file.
+func (k *Keys) logProblem(s *source, err error) {
 	text := err.Error()
 	switch {
 	case text == s.logged:
-	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
+	case len(k.secretsFor(s.id)) == 0, errors.Is(err, errTaken):
 		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
 	default:
 		k.log.Warnf("Kept the previous secret of key %q of '%s': %v", s.id, s.option, err)
@@ -273,7 +274,7 @@ func (k *Keys) complain(s *source, err error) {
 	s.logged = text
 }
 
-// set sets the secrets of a key, and reports whether they have changed.
+// set replaces the secrets of a key. It reports whether the previous secrets were different.
 func (k *Keys) set(id string, secrets [][]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Recipient knows the names of this collector in signed beats. Beats recorded on the way to
-// another collector do not have them (PROTOCOL.md, 12.4).
+// A Recipient has the id and the names of this collector. Signed beats name their recipient, so
+// beats recorded on the way to another collector are refused here (PROTOCOL.md, 12.4).
 type Recipient struct {
 	id       string
 	names    []string
@@ -29,21 +29,21 @@ type Recipient struct {
 	warned  sync.Once
 }
 
-// NewRecipient returns the Recipient of a collector with an id and names, in the form of
-// wire.Host. If required is set, signed beats must name the collector.
+// NewRecipient returns the Recipient of a collector with the given id and names, both in the form
+// of wire.Host. If required is set, signed beats must name the collector.
 func NewRecipient(id string, names []string, required bool, log Logger) *Recipient {
 	return &Recipient{id: id, names: names, required: required, log: log}
 }
 
-// ID returns the id.
+// ID returns the id of the collector.
 func (r *Recipient) ID() string { return r.id }
 
-// Unnamed returns how many signed beats were accepted that do not name their collector.
+// Unnamed returns how many accepted signed beats did not name their collector.
 func (r *Recipient) Unnamed() int64 { return r.unnamed.Load() }
 
-// refuses returns why a signed beat with the recipient to is not for this collector, or "".
-// Senders of datagrams cannot learn the id, so only names count there.
-func (r *Recipient) refuses(to string, datagram bool) string {
+// refusalText returns why a signed beat with the recipient to is not for this collector, or "" if
+// it is. A datagram must have one of the names, because senders of datagrams cannot learn the id.
+func (r *Recipient) refusalText(to string, datagram bool) string {
 	switch {
 	case to == "" && r.required:
 		return "to: missing, a signed beat must name its collector ('require_recipient')"
@@ -57,7 +57,8 @@ func (r *Recipient) refuses(to string, datagram bool) string {
 	return fmt.Sprintf("to: %q is not this collector: its id is %q, its names are in 'names'", to, r.id)
 }
 
-// Note counts an accepted signed beat if it names no collector, and warns about the first one.
+// Note counts an accepted signed beat if the beat does not name its collector. It warns about the
+// first such beat.
 func (r *Recipient) Note(to, host, from string) {
 	if to != "" {
 		return
@@ -66,24 +67,24 @@ func (r *Recipient) Note(to, host, from string) {
 	r.warned.Do(func() {
 		r.log.Warnf("A signed beat of %q from %s does not name its collector, "+
 			"so it could be replayed to other collectors with the same keys. "+
-			"Upgrade the sender. The field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
+			"Upgrade the sender. The field unnamed_total counts such beats. Set 'require_recipient' to refuse them", host, from)
 	})
 }
 
 const (
-	// idSuffix is appended to the path of the state file for the file of the id.
+	// idSuffix is appended to the path of the state file to get the path of the file with the id.
 	idSuffix = ".id"
-	// idLimit is the maximum size of that file in bytes.
+	// idLimit is the maximum size of the file with the id in bytes.
 	idLimit = 300
-	// idWait is how long reading it may take.
+	// idWait is how long reading the file with the id may take.
 	idWait = 2 * time.Second
 )
 
-// DrawID returns a random id that no other collector has.
+// DrawID returns a new random id.
 func DrawID() string { return strings.ToLower(rand.Text()) }
 
-// KeepID returns the id in the file beside a state file, or writes a new one there. If it
-// returns an error, the id is new and not saved.
+// KeepID returns the id from the file next to the state file. If there is none, it draws a new id
+// and saves it there. If it returns an error, the id is new and could not be saved.
 func KeepID(statePath string) (string, error) {
 	path := statePath + idSuffix
 	ctx, cancel := context.WithTimeout(context.Background(), idWait)
@@ -99,10 +100,11 @@ func KeepID(statePath string) (string, error) {
 	if id, err := wire.Host(text); err == nil && id == text {
 		return id, nil
 	}
-	return writeID(path) // it is damaged: a new one is as good
+	return writeID(path) // the file is damaged: replace it
 }
 
-// writeID draws an id and writes it atomically. Everyone may read it: each answer contains it.
+// writeID draws an id and writes it to a file atomically. All users may read the file, because the
+// id is no secret: each answer to a beat contains it.
 func writeID(path string) (string, error) {
 	id := DrawID()
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")

@@ -76,7 +76,7 @@ func TestNamesOfARecipient(t *testing.T) {
 		{"hb-2", []string{"hb-1"}, false, refused, refused},
 	} {
 		r := NewRecipient("id", c.names, c.required, nil)
-		require.Equal(t, c.stream, r.refuses(c.to, false) == "", "%+v", c)
-		require.Equal(t, c.datagram, r.refuses(c.to, true) == "", "%+v", c)
+		require.Equal(t, c.stream, r.refusalText(c.to, false) == "", "%+v", c)
+		require.Equal(t, c.datagram, r.refusalText(c.to, true) == "", "%+v", c)
 	}
 }

@@ -1,10 +1,11 @@
-// Package bus carries messages between collectors. Each collector embeds a NATS server, and
-// routes connect the servers. The package knows bytes, addresses and the secret, and never the
-// contents of messages.
+// Package bus carries messages between collectors. Each collector embeds a NATS server, and routes
+// connect the servers. The package knows addresses and the secret, and never the contents of
+// messages.
 //
-// Only collectors with the same secret can open a route to this one. Without TLS the reverse is
-// not certain: whatever listens at the address of a mate can pretend to be the mate, and learns
-// the password of the routes. So the receiver must verify each message.
+// Only collectors with the same secret can open a route to this collector. In the other direction
+// there is no such protection without TLS: any program that listens at the address of a mate can
+// pretend to be the mate, and learns the password of the routes. So the receiver must verify each
+// message.
 package bus
 
 import (
@@ -23,7 +24,7 @@ import (
 const MaxMessage = 256 << 10
 
 const (
-	subject = "heartbeat" // one for all messages, which keeps those of each sender in order
+	subject = "heartbeat" // the same for all messages, so that the messages of each sender stay in order
 	waiting = 1024        // how many messages may wait for the receiver
 )
 
@@ -31,21 +32,22 @@ const (
 type Options struct {
 	Listen string      // the address for the other collectors, host:port
 	Mates  []string    // the addresses of the other collectors, host:port
-	Secret []byte      // the same on all collectors; never sent itself
+	Secret []byte      // the same on all collectors; it is never sent
 	TLS    *tls.Config // of the routes, for both directions; nil for plaintext
 	Log    Logger
 }
 
 // Logger receives the log messages of a Bus.
 type Logger interface {
-	// Infof logs a change.
+	// Infof logs a change of the connection to a collector.
 	Infof(format string, args ...any)
 	// Warnf logs a problem with the connection to a collector.
 	Warnf(format string, args ...any)
 }
 
-// A Bus carries messages from each collector to all others that are reachable. Messages of one
-// collector stay in order. A message may be lost, but it never arrives twice.
+// A Bus carries messages from each collector to all others that are reachable. Messages from one
+// collector arrive in the order in which they were sent. A message may be lost, but it never
+// arrives twice.
 type Bus struct {
 	log    Logger
 	server *server.Server
@@ -61,8 +63,8 @@ type Bus struct {
 	once   sync.Once      // guards Close
 }
 
-// Open listens for the other collectors and starts connecting to them. It does not wait for any
-// of them. An error names the address.
+// Open listens for the other collectors and starts connecting to them. It does not wait for
+// connections. If it returns an error, the error names the address.
 func Open(o *Options) (*Bus, error) {
 	token := rand.Text()
 	s, err := startServer(o, token)
@@ -85,18 +87,18 @@ func Open(o *Options) (*Bus, error) {
 	return b, nil
 }
 
-// Send sends a message of at most MaxMessage to all collectors that are connected now. It does
-// not block, and nothing is stored for the others. It does not retain the message.
+// Send sends a message of at most MaxMessage bytes to all collectors that are connected now. It
+// does not block. It stores nothing for other collectors, and does not retain the message.
 func (b *Bus) Send(message []byte) {
 	_ = b.client.Publish(subject, message) //nolint:errcheck // fails only when closed: then no collector is connected
 }
 
-// Received returns the channel of messages from the other collectors. The receiver may keep
-// them. If it is too slow, the newest are lost. The channel is never closed.
+// Received returns the channel of messages from the other collectors. The receiver may keep the
+// messages. If the receiver is too slow, the newest messages are lost. The channel is never closed.
 func (b *Bus) Received() <-chan []byte { return b.received }
 
-// Close ends all routes and returns when nothing runs anymore. It waits for an attempt to connect
-// to a mate, at most as long as it takes to look up a name.
+// Close ends all routes, and returns when all goroutines have ended. If the server is trying to
+// connect to a mate, Close may have to wait until the mate's host name is resolved.
 func (b *Bus) Close() {
 	b.once.Do(func() {
 		b.client.Close()
@@ -107,19 +109,19 @@ func (b *Bus) Close() {
 	})
 }
 
-// forward passes on what has arrived. It never waits for the receiver.
+// forward passes arrived messages to the receiver. It never waits for the receiver.
 func (b *Bus) forward() {
 	for {
 		select {
 		case m := <-b.arrived:
-			b.hand(m.Data)
+			b.deliver(m.Data)
 		case <-b.closed:
 			return
 		}
 	}
 }
 
-func (b *Bus) hand(message []byte) {
+func (b *Bus) deliver(message []byte) {
 	select {
 	case b.received <- message:
 	default:

@@ -16,13 +16,13 @@ import (
 
 const (
 	probeTime = 10 * time.Second // for a whole Probe
-	silence   = 3 * time.Second  // after which TLS is tried where plaintext gets no answer
-	maxLines  = 64 << 10         // bytes that a Probe reads
+	silence   = 3 * time.Second  // how long to wait for an answer in plaintext before trying TLS
+	maxLines  = 64 << 10         // the number of bytes that a Probe reads at most
 )
 
-// Probe checks that a collector listens at an address and has the same secret. The error says
-// what is wrong: nothing listens, not a collector, a different secret, or TLS. It takes at most
-// 10 s. The other collector logs only a different secret.
+// Probe checks that a collector listens at an address and has the same secret. If not, the error
+// says why: nothing listens there, it is not a collector, its secret is different, or TLS failed.
+// Probe returns within 10 s. The other collector logs the probe only if the secrets differ.
 func Probe(ctx context.Context, address string, secret []byte, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -31,7 +31,7 @@ func Probe(ctx context.Context, address string, secret []byte, config *tls.Confi
 		return fmt.Errorf("no collector listens on %s: %w", address, withoutAddress(err))
 	}
 	defer conn.Close()
-	if err := try(ctx, conn, address, secret, config); err != nil {
+	if err := checkCollector(ctx, conn, address, secret, config); err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}
 	return nil
@@ -42,37 +42,38 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { conn.Close() }) // also when Probe returns
+	context.AfterFunc(ctx, func() { conn.Close() }) // ctx also ends when Probe returns
 	return conn, nil
 }
 
-func try(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
+func checkCollector(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
 	if config != nil {
-		secured := tls.Client(conn, forHost(config, address))
+		secured := tls.Client(conn, configFor(config, address))
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return tlsProblem(err)
+			return explainTLSError(err)
 		}
 		conn = secured
 	}
 	lines := bufio.NewReader(io.LimitReader(conn, maxLines))
-	line, err := firstLine(conn, lines)
+	line, err := readFirstLine(conn, lines)
 	if line == "" {
-		if config == nil && speaksTLS(ctx, address) {
+		if config == nil && usesTLS(ctx, address) {
 			return errors.New("it requires TLS: set tls_cert, tls_key and tls_allowed_cacerts here too")
 		}
-		return readProblem(err)
+		return explainReadError(err)
 	}
-	if err := greeting(line); err != nil {
+	if err := checkGreeting(line); err != nil {
 		return err
 	}
-	return introduce(conn, lines, secret)
+	return sendConnect(conn, lines, secret)
 }
 
-// forHost returns a copy of config that verifies the host of an address.
-func forHost(config *tls.Config, address string) *tls.Config {
+// configFor returns a copy of config for a connection to an address. With it, the certificate is
+// verified for the host of the address.
+func configFor(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialed
+		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // dial has accepted the address
 	}
 	return config
 }
@@ -82,8 +83,8 @@ var (
 	errNoCollector = errors.New("it is not a collector")
 )
 
-// firstLine reads the line that a NATS server sends first.
-func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
+// readFirstLine reads the line that a NATS server sends first.
+func readFirstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 		return "", err
 	}
@@ -94,8 +95,8 @@ func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	return line, conn.SetReadDeadline(time.Time{})
 }
 
-// greeting checks that the first line is that of a collector.
-func greeting(line string) error {
+// checkGreeting checks that the first line comes from a collector.
+func checkGreeting(line string) error {
 	text, isNATS := strings.CutPrefix(line, "INFO ")
 	if !isNATS {
 		return fmt.Errorf("%w: it sends %.60q", errNoCollector, line)
@@ -114,9 +115,9 @@ func greeting(line string) error {
 	return nil
 }
 
-// introduce sends the first line of a route. No route begins without the second line, which
-// describes the server.
-func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
+// sendConnect sends the first line that a server sends on a route, and waits for the answer. It
+// does not send the second line, which describes the server, so no route begins.
+func sendConnect(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 	connect, err := json.Marshal(map[string]any{
 		"user": user, "pass": password(secret), "name": rand.Text(), "cluster": cluster,
 		"verbose": false, "pedantic": false, "tls_required": false, "echo": true,
@@ -125,7 +126,7 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		return err
 	}
 	if _, err := fmt.Fprintf(conn, "CONNECT %s\r\nPING\r\n", connect); err != nil {
-		return readProblem(err)
+		return explainReadError(err)
 	}
 	for {
 		line, err := lines.ReadString('\n')
@@ -137,13 +138,13 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		case strings.HasPrefix(line, "-ERR"):
 			return fmt.Errorf("it refuses the connection: %.200q", strings.TrimSpace(line))
 		case err != nil:
-			return readProblem(err)
+			return explainReadError(err)
 		}
 	}
 }
 
-// readProblem explains why a connection ended.
-func readProblem(err error) error {
+// explainReadError returns an error that explains why a connection ended.
+func explainReadError(err error) error {
 	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
 	}
@@ -153,8 +154,8 @@ func readProblem(err error) error {
 	return fmt.Errorf("it closed the connection: %w", withoutAddress(err))
 }
 
-// tlsProblem explains why a handshake failed.
-func tlsProblem(err error) error {
+// explainTLSError returns an error that explains why a TLS handshake failed.
+func explainTLSError(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
 			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_allowed_cacerts there too")
@@ -179,8 +180,9 @@ func remoteAlert(err error) error {
 	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// speaksTLS reports whether the other side speaks TLS, whatever the certificates.
-func speaksTLS(ctx context.Context, address string) bool {
+// usesTLS reports whether the other side uses TLS. Certificates that are not accepted do not
+// matter.
+func usesTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	conn, err := dial(ctx, address)
@@ -188,7 +190,7 @@ func speaksTLS(ctx context.Context, address string) bool {
 		return false
 	}
 	defer conn.Close()
-	err = tls.Client(conn, forHost(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
+	err = tls.Client(conn, configFor(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
 	var untrusted *tls.CertificateVerificationError
 	return err == nil || remoteAlert(err) != nil || errors.As(err, &untrusted)
 }

@@ -20,46 +20,48 @@ const (
 	cluster = "heartbeat" // the name of the cluster
 	user    = "collector"
 
-	// A route ends after three intervals if its other side is gone or frozen.
+	// A route ends after three intervals if the server at the other end is gone or frozen.
 	pingInterval = 1500 * time.Millisecond
 	maxPings     = 2
 
-	writeDeadline = 2 * time.Second  // after which a blocked route ends
-	maxPending    = 16 << 20         // bytes that may wait for a route before it ends
+	writeDeadline = 2 * time.Second  // a route that is blocked for this long ends
+	maxPending    = 16 << 20         // a route ends if more bytes than this wait for it
 	maxPayload    = 1 << 20          // bytes; larger than MaxMessage, for later versions
 	handshakeTime = 5 * time.Second  // for a connection to authenticate
 	startTime     = 30 * time.Second // for the server to listen, which takes milliseconds
 
-	// NATS counts the attempts to connect, about one a second. It reports the first, which nearly
-	// always fails when all collectors start together, and those divisible by these numbers.
+	// About once a second, NATS tries to connect to each mate that is not connected, and counts the
+	// attempts. It reports each attempt whose number is divisible by one of these numbers. It also
+	// reports the first attempt, which nearly always fails when all collectors start together.
 	reportFirst = 10
 	reportAgain = 3600
 )
 
-// password returns the password of routes. It reveals nothing about the secret unless that can
-// be guessed.
+// password returns the password of routes. It reveals nothing about the secret, unless the secret
+// can be guessed.
 func password(secret []byte) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("routes of inputs.heartbeat.cluster"))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// startServer starts a server that accepts and opens routes. It accepts only a client with the
-// token. It uses no files, no signal handlers and no other port.
+// startServer starts a server that accepts and opens routes. Only a client with the token can
+// connect to it. It uses no files and no signal handlers. It listens on two ports: one for routes,
+// and one on loopback for clients.
 func startServer(o *Options, token string) (*server.Server, error) {
 	options, err := serverOptions(o, token)
 	if err != nil {
 		return nil, err
 	}
 	log := newServerLog(o.Log)
-	options.CustomRouterAuthentication = &gate{password: password(o.Secret), log: log}
+	options.CustomRouterAuthentication = &routeAuth{password: password(o.Secret), log: log}
 	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
-	if err := awaitRoutes(s, log.fatal); err != nil {
+	if err := waitUntilListening(s, log.fatal); err != nil {
 		stopServer(s)
 		return nil, fmt.Errorf("cannot listen on %q ('listen' in [inputs.heartbeat.cluster]): %w", o.Listen, err)
 	}
@@ -71,14 +73,14 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not an address for 'listen' in [inputs.heartbeat.cluster]: %w", o.Listen, err)
 	}
-	routes, err := routesTo(o.Mates, password(o.Secret))
+	routes, err := routeURLs(o.Mates, password(o.Secret))
 	if err != nil {
 		return nil, err
 	}
 	return &server.Options{
 		ServerName: rand.Text(),
 
-		// NATS starts routes only if there is a port for clients, so there is one, on loopback.
+		// NATS starts routes only if there is a port for clients, so the server opens one on loopback.
 		Host:          "127.0.0.1",
 		Port:          server.RANDOM_PORT,
 		Authorization: token,
@@ -86,7 +88,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 
 		NoSigs:                true,
 		NoSystemAccount:       true,
-		NoFastProducerStall:   true, // one slow route must not delay the others
+		NoFastProducerStall:   true, // a slow route must not delay the others
 		MaxPayload:            maxPayload,
 		MaxPending:            maxPending,
 		WriteDeadline:         writeDeadline,
@@ -104,7 +106,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 			AuthTimeout:   handshakeTime.Seconds(),
 			TLSConfig:     o.TLS,
 			NoAdvertise:   true,
-			PoolSize:      -1, // one connection per mate keeps the order
+			PoolSize:      -1, // a single connection per mate keeps messages in order
 			Compression:   server.CompressionOpts{Mode: server.CompressionOff},
 			PingInterval:  pingInterval,
 			MaxPingsOut:   maxPings,
@@ -114,22 +116,22 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	}, nil
 }
 
-// listenAddress splits an address. Port 0 means any free port.
+// listenAddress returns the host and port of an address. The port 0 stands for any free port.
 func listenAddress(address string) (host string, port int, err error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", 0, err
 	}
-	port, err = net.LookupPort("tcp", service) //nolint:noctx // looks up a table
+	port, err = net.LookupPort("tcp", service) //nolint:noctx // only looks into a table
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
 	return host, port, err
 }
 
-// routesTo returns the addresses of mates as URLs for NATS. NATS looks up names again at each
+// routeURLs returns the addresses of mates as URLs for NATS. NATS resolves host names again at each
 // attempt to connect.
-func routesTo(mates []string, password string) ([]*url.URL, error) {
+func routeURLs(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
 	for _, mate := range mates {
 		if _, _, err := net.SplitHostPort(mate); err != nil {
@@ -140,8 +142,9 @@ func routesTo(mates []string, password string) ([]*url.URL, error) {
 	return routes, nil
 }
 
-// awaitRoutes returns when the server listens for routes, or its error.
-func awaitRoutes(s *server.Server, fatal <-chan error) error {
+// waitUntilListening waits until the server listens for routes. If that fails, it returns the
+// error.
+func waitUntilListening(s *server.Server, fatal <-chan error) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(startTime)
@@ -157,13 +160,14 @@ func awaitRoutes(s *server.Server, fatal <-chan error) error {
 	return nil
 }
 
-// stopServer stops the server and returns when nothing of it runs anymore.
+// stopServer stops the server and returns when all its goroutines have ended.
 func stopServer(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
 }
 
-// connect creates the only client, which publishes and receives for the bus.
+// connect creates the client that sends and receives messages for the bus. It is the only client of
+// the server.
 func (b *Bus) connect(token string) error {
 	client, err := nats.Connect("",
 		nats.InProcessServer(b.server),
@@ -191,14 +195,14 @@ func (b *Bus) connect(token string) error {
 	return nil
 }
 
-// A gate accepts routes that know the password.
-type gate struct {
+// A routeAuth accepts only routes with the right password.
+type routeAuth struct {
 	password string
 	log      *serverLog
 }
 
 // Check reports whether a connection may become a route.
-func (g *gate) Check(c server.ClientAuthentication) bool {
+func (g *routeAuth) Check(c server.ClientAuthentication) bool {
 	given := c.GetOpts()
 	if given.Username != user {
 		return false // not a collector
@@ -207,7 +211,7 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		return true
 	}
 	if from := c.RemoteAddress(); from != nil {
-		g.log.otherSecret(from.String())
+		g.log.warnOtherSecret(from.String())
 	}
 	return false
 }

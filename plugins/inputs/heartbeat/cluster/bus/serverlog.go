@@ -11,12 +11,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// serverLog is the logger of the NATS server. It logs in plain words the few things that a user
-// must know, and drops the rest.
+// serverLog is the logger of the NATS server. It logs only problems that a user must know about, in
+// its own words.
 type serverLog struct {
 	to    Logger
 	limit loglimit.ByPlace
-	fatal chan error // the first error after which the server does not work
+	fatal chan error // the first fatal error of the server
 
 	mu  sync.Mutex           // guards tls
 	tls map[string]time.Time // by host, when TLS last failed
@@ -38,7 +38,7 @@ func (*serverLog) Debugf(string, ...any) {}
 // Tracef is never called.
 func (*serverLog) Tracef(string, ...any) {}
 
-// Fatalf keeps the error for startServer: NATS's own logger would end the process.
+// Fatalf passes the error to startServer. NATS's own logger would end the process.
 func (l *serverLog) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	for _, arg := range args {
@@ -52,10 +52,10 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	}
 }
 
-// Errorf picks out what a user must know.
+// Errorf logs the errors that a user must know about, and drops all others.
 func (l *serverLog) Errorf(format string, args ...any) {
 	if strings.HasPrefix(format, "Error trying to connect to route") {
-		l.notConnected(args)
+		l.warnNotConnected(args)
 		return
 	}
 	line := fmt.Sprintf(format, args...)
@@ -64,15 +64,16 @@ func (l *serverLog) Errorf(format string, args ...any) {
 		return
 	}
 	if strings.Contains(what, "Route Error 'Authorization Violation'") {
-		l.otherSecret(from)
+		l.warnOtherSecret(from)
 	}
 	if _, problem, ok := strings.Cut(what, "TLS route handshake error: "); ok {
-		l.tlsFailed(from, problem, time.Now())
+		l.warnTLSFailed(from, problem, time.Now())
 	}
 }
 
-// notConnected receives the number of the attempt and its error, which contains the address.
-func (l *serverLog) notConnected(args []any) {
+// warnNotConnected warns about a mate that cannot be reached. args are the number of the attempt
+// and its error, which contains the address.
+func (l *serverLog) warnNotConnected(args []any) {
 	if len(args) != 2 {
 		return
 	}
@@ -82,21 +83,23 @@ func (l *serverLog) notConnected(args []any) {
 	}
 }
 
-// otherSecret receives the address of a collector that refused a route or was refused.
-func (l *serverLog) otherSecret(from string) {
+// warnOtherSecret warns about a collector that refused a route, or whose route was refused, because
+// the secrets differ.
+func (l *serverLog) warnOtherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
 		l.to.Warnf("The collector at %s has a different 'secret': set the same one on all collectors%s", from, more)
 	}
 }
 
 const (
-	tlsAgain    = 10 * time.Second // within which TLS with a mate fails again
+	tlsAgain    = 10 * time.Second // a second failure within this time is logged
 	maxTLSHosts = 100
 )
 
-// tlsFailed warns of the second failure in a row. A single one may be a port scan, or NATS trying
-// an address that it learned from another collector, for which it has no verified name.
-func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
+// warnTLSFailed warns about the second failure in a row. A single failure may be a port scan. NATS
+// may also have tried to connect to an address that it learned from another collector. That fails,
+// because NATS does not know the host name of such an address and cannot verify the certificate.
+func (l *serverLog) warnTLSFailed(from, problem string, now time.Time) {
 	host, _, err := net.SplitHostPort(from)
 	if err != nil {
 		host = from

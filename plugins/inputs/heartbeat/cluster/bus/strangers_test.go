@@ -48,7 +48,7 @@ func TestOtherSecretIsLoggedOnceAMinute(t *testing.T) {
 		var said lines
 		log := newServerLog(&said)
 		for i := range 120 {
-			log.otherSecret(fmt.Sprintf("192.0.2.1:%d", 10_000+i))
+			log.warnOtherSecret(fmt.Sprintf("192.0.2.1:%d", 10_000+i))
 			log.Errorf("192.0.2.1:6222 - rid:%d - Route Error %s", i, "'Authorization Violation'")
 			log.Errorf("192.0.2.2:6222 - rid:7 - Route Error %s", "'Stale Connection'")
 			log.Errorf("192.0.2.2:6222 - rid:7 - authentication error")
@@ -74,8 +74,8 @@ func TestTLSFailuresInARow(t *testing.T) {
 	log := newServerLog(&said)
 	now := time.Now()
 	for i := range 300 {
-		log.tlsFailed(fmt.Sprintf("192.0.2.1:%d", i), "EOF", now.Add(time.Duration(i)*time.Minute))
-		log.tlsFailed(fmt.Sprintf("[2001:db8::%x]:1", i), "EOF", now)
+		log.warnTLSFailed(fmt.Sprintf("192.0.2.1:%d", i), "EOF", now.Add(time.Duration(i)*time.Minute))
+		log.warnTLSFailed(fmt.Sprintf("[2001:db8::%x]:1", i), "EOF", now)
 	}
 	require.Empty(t, said.all)
 	require.LessOrEqual(t, len(log.tls), maxTLSHosts)
