@@ -322,7 +322,7 @@ func (c *collector) unblock() {
 
 // wake lets the circle tell what there is to be told, soon.
 func (c *collector) wake() {
-	if c.woken || c.circle == nil || c.tracker.Silent() && c.herald.Silent() {
+	if c.woken || c.circle == nil || c.tracker.NothingToSend() && c.herald.Silent() {
 		return
 	}
 	c.woken = true
@@ -352,9 +352,9 @@ func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until)
 func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
 func (c *collector) Hush()                        { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
 
-func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
+func (c *collector) TakeTold() []liveness.ReportedEvent { return c.herald.TakeTold(c.clock()) }
 
-func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
+func (c *collector) Told(ago time.Duration, events []liveness.ReportedEvent) {
 	c.herald.NoteTold(events, ago, c.clock())
 }
 

@@ -73,10 +73,10 @@ type Events interface {
 	// Hush ends what Speak began.
 	Hush()
 	// TakeTold returns the events reported since the last call.
-	TakeTold() []liveness.Telling
+	TakeTold() []liveness.ReportedEvent
 	// TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may
 	// have missed them.
 	TellAgain()
 	// Told notes that a mate has reported events, in a message sent ago before now.
-	Told(ago time.Duration, events []liveness.Telling)
+	Told(ago time.Duration, events []liveness.ReportedEvent)
 }

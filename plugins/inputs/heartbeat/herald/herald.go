@@ -86,7 +86,7 @@ type keptEvent struct {
 // A reportedEvent is an event that was reported here.
 type reportedEvent struct {
 	id   int64
-	peer uint64 // as in liveness.Telling
+	peer uint64 // as in liveness.ReportedEvent
 	at   time.Time
 }
 
@@ -282,7 +282,7 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 }
 
 // NoteTold notes that a mate has reported events, in a message sent ago before now.
-func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+func (h *Herald) NoteTold(events []liveness.ReportedEvent, ago time.Duration, now time.Time) {
 	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.older, h.turned = h.others, now
 		h.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
@@ -297,10 +297,10 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 }
 
 // TakeTold returns the events reported here since the last call.
-func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	events := make([]liveness.Telling, 0, len(h.reported))
+func (h *Herald) TakeTold(now time.Time) []liveness.ReportedEvent {
+	events := make([]liveness.ReportedEvent, 0, len(h.reported))
 	for _, reported := range h.reported {
-		events = append(events, liveness.Telling{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
+		events = append(events, liveness.ReportedEvent{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
 	}
 	past := slices.IndexFunc(h.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
 	if past < 0 {

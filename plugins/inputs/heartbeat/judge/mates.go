@@ -21,7 +21,7 @@ func (j *Judge) News() <-chan struct{} { return j.news }
 
 // wakeMates signals on News that there is something to send. j.mu is held.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && j.herald.Silent() {
+	if j.tracker.NothingToSend() && j.herald.Silent() {
 		return
 	}
 	select {
@@ -159,7 +159,7 @@ func (j *Judge) Hush() {
 }
 
 // TakeTold returns the events reported since the last call.
-func (j *Judge) TakeTold() []liveness.Telling {
+func (j *Judge) TakeTold() []liveness.ReportedEvent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.herald.TakeTold(time.Now())
@@ -173,7 +173,7 @@ func (j *Judge) TellAgain() {
 }
 
 // Told notes that a mate has reported events, in a message sent ago before now.
-func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
+func (j *Judge) Told(ago time.Duration, events []liveness.ReportedEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.NoteTold(events, ago, time.Now())

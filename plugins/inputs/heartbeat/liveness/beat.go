@@ -18,17 +18,17 @@ type Fate uint8
 
 // The fates of a beat.
 const (
-	Accepted    Fate = iota // a sign of life, and worth a metric
-	Limited                 // a sign of life, but above the rate of metrics
-	Duplicate               // received before
-	Late                    // a later beat of its run was received before
-	Full                    // from a new peer, and there is no room for another peer
-	FullHost                // from a new peer, and there is no room for another peer of its host
-	Replayed                // signed, but received before or too old
-	Foreign                 // sent by another user than the one that owns the peer
-	UnknownPeer             // a goodbye for a peer that is not known
-	Unlisted                // for a peer that is neither known nor listed
-	Begun                   // it reports the start of a job
+	Accepted         Fate = iota // a sign of life, and worth a metric
+	Limited                      // a sign of life, but above the rate of metrics
+	Duplicate                    // received before
+	Late                         // a later beat of its run was received before
+	Full                         // from a new peer, and there is no room for another peer
+	FullHost                     // from a new peer, and there is no room for another peer of its host
+	Replayed                     // signed, but received before or too old
+	OwnedByOtherUser             // sent by another user than the one that owns the peer
+	UnknownPeer                  // a goodbye for a peer that is not known
+	Unlisted                     // for a peer that is neither known nor listed
+	Begun                        // it reports the start of a job
 )
 
 // An Outcome is the result of Observe.
@@ -49,19 +49,19 @@ type Outcome struct {
 // anything; of a refused beat nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
-	if p, at := t.known(b), now.Sub(t.epoch); p != nil && t.livesOn(p, b, at, now) {
-		return t.liveOn(p, b, at, now)
+	if p, at := t.peerOf(b), now.Sub(t.epoch); p != nil && t.isRoutine(p, b, at, now) {
+		return t.noteRoutine(p, b, at, now)
 	}
 	return t.observeAny(now, b)
 }
 
-// observeAny is Observe for any beat; livesOn decides which beats can take the short path.
+// observeAny is Observe for any beat; isRoutine decides which beats can take the short path.
 func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
-	if t.Foreign(b) {
-		return Outcome{Fate: Foreign}
+	if t.OwnedByOtherUser(b) {
+		return Outcome{Fate: OwnedByOtherUser}
 	}
 	if t.Unlisted(b, now) {
 		return Outcome{Fate: Unlisted}
@@ -69,14 +69,14 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	t.noteCarrier(b)
 	place, carried := t.placeCarried(b, now)
 	if place != fresh {
-		return t.passOver(b, place, carried, now)
+		return t.staleCarried(b, place, carried, now)
 	}
 	if t.unknownGoodbye(b) {
 		return Outcome{Fate: UnknownPeer, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
+		return Outcome{Fate: t.checkRoom(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
 	t.noteCarried(p, b, carried)
 	p.setOwner(b.User)
@@ -98,11 +98,11 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	return t.accept(p, b, run, steps, now)
 }
 
-// livesOn reports whether b only reports that p, its peer, is still alive: b is the next beat
+// isRoutine reports whether b only reports that p, its peer, is still alive: b is the next beat
 // of its run, and there is nothing open that it could settle. Nearly all beats are like that,
 // and most of what observeAny checks is unchanged for them.
-func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) bool {
-	return p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
+func (t *Tracker) isRoutine(p *peer, b *Beat, at time.Duration, now time.Time) bool {
+	return p.state == Alive && !p.lone && p.isNext(b) && p.reportsSame(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
 		(!b.Watched || b.SentMS == 0 || b.Handle.p == p && len(t.carriers) == 0 && len(t.strangers) == 0) &&
 		(!t.opts.Mates || t.waited(at, now) == 0)
@@ -115,8 +115,8 @@ func (p *peer) isNext(b *Beat) bool {
 	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life()
 }
 
-// saysAsBefore reports whether b reports the same about p as the previous beat.
-func (p *peer) saysAsBefore(b *Beat) bool {
+// reportsSame reports whether b reports the same about p as the previous beat.
+func (p *peer) reportsSame(b *Beat) bool {
 	health := b.Health == p.health || b.Health == HealthUnreported && p.health == HealthOK
 	plain := b.Status == SaysAlive && !b.Begins && b.Job == "" && !b.Signed && b.User == 0
 	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
@@ -127,11 +127,11 @@ func (p *peer) saysAsBefore(b *Beat) bool {
 // no open question.
 func (p *peer) undisturbed() bool {
 	return !p.unheard && !p.lostLong && !p.cutLong && !p.extended && p.evidence == ReasonSilence && p.rare == &noRare &&
-		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.quiet())
+		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.undisturbed())
 }
 
-// quiet reports whether p contains nothing that the next beat would end.
-func (p *past) quiet() bool {
+// undisturbed reports whether p contains nothing that the next beat would end.
+func (p *past) undisturbed() bool {
 	e := p.elsewhere
 	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&
 		!slices.ContainsFunc(p.formers, (*former).lives) && len(p.jobs.open) == 0 && !p.jobs.overran &&
@@ -139,9 +139,9 @@ func (p *past) quiet() bool {
 		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// liveOn notes that p is still alive, as livesOn has found. The result is the same as that of
+// noteRoutine notes that p is still alive, as isRoutine has found. The result is the same as that of
 // observeAny.
-func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
+func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)
 	p.run.High = max(p.run.High, b.Seq)
@@ -165,7 +165,7 @@ func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outc
 // it changes nothing. The first beat of a job that ended at once is a goodbye too, but it
 // carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
-	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
+	if b.Status != SaysLeaving || b.HasExitCode || t.peerOf(b) != nil {
 		return false
 	}
 	host := t.bySource[b.ID.Source]
@@ -179,7 +179,7 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 // Unlisted reports whether b would add a peer that is not listed, while only listed peers are
 // added.
 func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
-	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
+	if !t.opts.KnownOnly || b.Listed || t.peerOf(b) != nil {
 		return false
 	}
 	return !t.expectations.lists(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
@@ -189,7 +189,7 @@ func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 // one. It returns nil if there is no room for a new one. An expected peer takes the room of
 // its placeholder.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
-	if p := t.known(b); p != nil {
+	if p := t.peerOf(b); p != nil {
 		if p.expected {
 			t.meet(p, now)
 		}
@@ -201,23 +201,23 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.vacated(b, now); p != nil {
 		return p
 	}
-	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
+	if t.checkRoom(b.ID.Source) != Accepted && !t.awaits(b) {
 		return nil
 	}
-	return t.enter(b, now)
+	return t.addFor(b, now)
 }
 
-// enter adds the peer of b.
-func (t *Tracker) enter(b *Beat, now time.Time) *peer {
+// addFor adds the peer of b.
+func (t *Tracker) addFor(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
 	p.ident, p.life = b.Process, b.life()
 	t.meet(p, now)
 	return p
 }
 
-// passOver is stale for a beat that a carrier delivered. Its peer may be unknown.
-func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outcome {
-	p := t.known(b)
+// staleCarried is stale for a beat that a carrier delivered. Its peer may be unknown.
+func (t *Tracker) staleCarried(b *Beat, place order, c *carried, now time.Time) Outcome {
+	p := t.peerOf(b)
 	t.noteCarried(p, b, c)
 	if p == nil {
 		return Outcome{Fate: Late, Silence: t.SilenceFor(b)}
@@ -277,15 +277,15 @@ func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) 
 	}
 	out.Silence = t.silence(p, o)
 	out.Fate, out.At = t.admit(p, b, at, now)
-	t.quiet = out.Fate == Limited
-	t.believe(p, b, o, match, numbered, now)
+	t.overRate = out.Fate == Limited
+	t.applyReport(p, b, o, match, numbered, now)
 	if p.terms.Schedule != nil {
 		out.Silence = t.silence(p, &p.process)
 	}
 	p.noteEnd(o, false)
 	t.emitEvent(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)
-	t.quiet = false
+	t.overRate = false
 	t.noteBeat(p)
 	t.rewake(p)
 	out.Transitions = t.out
@@ -396,7 +396,7 @@ func (p *peer) countRestart(match match) Event {
 // suspicion of the process.
 func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	t.noteDoubt(p, at, now)
+	t.noteMaxDelay(p, at, now)
 	if b.Status == SaysAlive { // an end may be reported by hand, from a host whose beats do not arrive here
 		t.hearHere(p)
 	}
@@ -489,10 +489,10 @@ func merge(labels, added []Label) []Label {
 	return merged
 }
 
-// believe applies what a beat reports about o, a process of p: that it is alive, has ended,
+// applyReport applies what a beat reports about o, a process of p: that it is alive, has ended,
 // or is expected again. known reports whether the run of the beat is known from earlier
 // beats.
-func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
 		t.locate(p, b, now)
 	}
@@ -503,7 +503,7 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 		p.closeWindow()
 	}
 	switch {
-	case b.Status == SaysAlive && p.outlived(b, match, now.Sub(t.epoch)):
+	case b.Status == SaysAlive && p.sentBeforeOwnEnd(b, match, now.Sub(t.epoch)):
 	case b.Status == SaysAlive:
 		t.revive(p, b, o, match, now)
 	case b.Cancel:
@@ -552,7 +552,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 		p.editPast().Mistakes++
 	}
 	t.keepPromise(p, b, now)
-	p.takeHealth(b.Health)
+	p.noteHealth(b.Health)
 	// A beat that has waited may have been sent before another process took the place.
 	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {
 		former := p.formerOf(b)
@@ -578,9 +578,9 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 }
 
-// takeHealth notes the health that p reports. A peer that only reports that it is alive
+// noteHealth notes the health that p reports. A peer that only reports that it is alive
 // counts as OK if it has ever reported more.
-func (p *peer) takeHealth(reported Health) {
+func (p *peer) noteHealth(reported Health) {
 	if reported == HealthUnreported && p.health != HealthUnreported {
 		reported = HealthOK
 	}
@@ -591,7 +591,7 @@ func (p *peer) takeHealth(reported Health) {
 // emitEvent reports the event of a beat from addr, if there is one and p does not send too
 // much.
 func (t *Tracker) emitEvent(p *peer, event Event, addr netip.Addr, now time.Time) {
-	if event != noEvent && !t.quiet {
+	if event != noEvent && !t.overRate {
 		t.emit(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
 	}
 }

@@ -145,7 +145,7 @@ func (tw *twins) beat() {
 	tw.doing = fmt.Sprintf("beat %+v", said)
 	handles := tw.handles[sender]
 	said.Handle = handles[0]
-	if p := tw.one.known(&said); p != nil && tw.one.livesOn(p, &said, tw.now.Sub(tw.one.epoch), tw.now) {
+	if p := tw.one.peerOf(&said); p != nil && tw.one.isRoutine(p, &said, tw.now.Sub(tw.one.epoch), tw.now) {
 		tw.plain++
 	}
 	tw.beats++

@@ -305,7 +305,7 @@ func (t *Tracker) reportEnding(p *peer, o *process, reason Reason, b *Beat, now 
 	if reason != ReasonLeaving && reason != ReasonFinished {
 		p.editPast().Deaths++
 	}
-	if !t.quiet {
+	if !t.overRate {
 		t.emit(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
 		return
 	}
@@ -350,7 +350,7 @@ func (t *Tracker) expectNoMore(p *peer, now time.Time) {
 
 // keepPromise closes the window of p, which beat within it, if that keeps the promise. After
 // an announcement by hand the peer has to come back as another process or after a reboot,
-// because the same process beats until it is stopped (Tracker.believe). A sender that made
+// because the same process beats until it is stopped (Tracker.applyReport). A sender that made
 // the promise for itself has kept it when its next run reports on p, even if it reports a
 // death.
 func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {

@@ -46,8 +46,8 @@ type expectation struct {
 	base, terms *Terms // terms are base with Schedule
 }
 
-// scheduled returns base with the schedule of e.
-func (e *expectation) scheduled(base *Terms) *Terms {
+// termsWithSchedule returns base with the schedule of e.
+func (e *expectation) termsWithSchedule(base *Terms) *Terms {
 	if e.base != base {
 		terms := *base
 		terms.Schedule, terms.Patience, terms.Rule = e.Schedule, e.Margin, "check"
@@ -144,7 +144,7 @@ func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 		func() portion { return each(before.all, 1, reschedule) },
 		func() portion { return each(next.all, 1, reschedule) },
 		func() portion { return t.meetAddresses(&next) },
-		func() portion { return each(next.all, 1, func(e *expectation) { t.holdPlace(e, now()) }) },
+		func() portion { return each(next.all, 1, func(e *expectation) { t.addPlaceholder(e, now()) }) },
 		func() portion { return t.findNeedless(&needless) },
 		func() portion { return each(needless, 1, func(p *peer) { t.dropPlaceholder(p, now()) }) },
 	)
@@ -171,8 +171,8 @@ func (t *Tracker) meetAddresses(all *expectations) portion {
 	})
 }
 
-// holdPlace gives e a placeholder, if no matching peer is known.
-func (t *Tracker) holdPlace(e *expectation, now time.Time) {
+// addPlaceholder gives e a placeholder, if no matching peer is known.
+func (t *Tracker) addPlaceholder(e *expectation, now time.Time) {
 	if p := t.lookUp(e.id()); p != nil && e.fits(p) {
 		e.met = true
 	}
@@ -193,7 +193,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		t.placeholders++
 		p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 		p.since, p.sinceUTC = p.heard, now.UnixNano()
-		t.noteSinceV(p, Unknown, p.heardV)
+		t.noteVerdictTime(p, Unknown, p.heardV)
 	} else if p.interval == e.Interval && p.margin == e.Margin {
 		return p
 	}

@@ -43,7 +43,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	if first || match == newProcess || match == bootedProcess {
 		o.unheard, p.lone = true, f.Visit && p.nameless()
 	}
-	t.believe(p, b, o, match, f.Known, now)
+	t.applyReport(p, b, o, match, f.Known, now)
 	if b.Status != SaysAlive {
 		p.noteEnd(o, true)
 	}
@@ -66,10 +66,10 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 	b := &f.Beat
 	t.continueElsewhere(f, now)
 	switch p = t.lookUp(b.ID); {
-	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
+	case p == nil && t.checkRoom(b.ID.Source) != Accepted && !t.awaits(b):
 		return nil, false
 	case p == nil:
-		p, first = t.enter(b, now), true
+		p, first = t.addFor(b, now), true
 	case p.expected:
 		t.meet(p, now)
 		p.ident, p.life, first = b.Process, b.life(), true
@@ -174,7 +174,7 @@ func (r *Record) Move(by time.Duration) {
 // learnPeer adds a peer that was not known here. From now on it is known through a mate. Its
 // state has been reported there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
-	if t.full(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
+	if t.checkRoom(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
 		return
 	}
 	if r.Foreign && r.HeardBy == "" { // they were this collector's own, and it has lost its state
@@ -185,7 +185,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	} else {
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
-	t.takeRecord(r, now.Add(-ago), now)
+	t.restoreRecord(r, now.Add(-ago), now)
 	p := t.lookUp(r.ID)
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
@@ -216,7 +216,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	if same := another || p.process.ident.is(r.Process); same && t.lacksEnd(p, r, heard, since, another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
-		t.takeWindow(p, r, now)
+		t.learnWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
 		t.learnEndLife(p, r)
@@ -272,10 +272,10 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
 	p.reported, p.reportedApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
-	t.noteSinceV(p, r.State, t.verdict(now))
+	t.noteVerdictTime(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.learnEndLife(p, r)
-	t.takeWindow(p, r, now)
+	t.learnWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true
 }
@@ -395,7 +395,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
 	}
 	p.setExit(r.ExitCode, r.HasExitCode)
-	t.takeWindow(p, r, now)
+	t.learnWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
 	p.reason, p.since, p.reportedApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
 	t.learnEndLife(p, r)
@@ -536,9 +536,9 @@ func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Ti
 	t.notePromise(p, at)
 }
 
-// takeWindow opens the window of p, which has ended as a mate reports, if it is the window of
+// learnWindow opens the window of p, which has ended as a mate reports, if it is the window of
 // its host.
-func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
+func (t *Tracker) learnWindow(p *peer, r *Record, now time.Time) {
 	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
 		p.editPast().shared = r.Shared

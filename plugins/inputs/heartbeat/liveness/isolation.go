@@ -46,9 +46,9 @@ type isolation struct {
 // further apart.
 const pausePer = 50_000
 
-// weigh begins and ends isolation. It runs in each tick, before any peer is declared dead.
+// updateIsolation begins and ends isolation. It runs in each tick, before any peer is declared dead.
 // Before isolation it only compares when another host has fallen silent.
-func (t *Tracker) weigh(now time.Time) {
+func (t *Tracker) updateIsolation(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
 	case i.on && t.ticks < i.weighed+uint64(len(t.hosts)/pausePer):
@@ -168,10 +168,10 @@ func merged(a, b []time.Duration) []time.Duration {
 
 // A try compares the silent hosts that have beaten since a time with those that still beat.
 type try struct {
-	silent   int
-	since    time.Duration
-	speaking int // have beaten since then, but not since the time of the next try
-	enough   int // if more than this still beat, the collector is not cut off
+	silent  int
+	since   time.Duration
+	beating int // have beaten since then, but not since the time of the next try
+	enough  int // if more than this still beat, the collector is not cut off
 }
 
 // tries are the comparisons, the one with the most silent hosts first.
@@ -197,15 +197,15 @@ func (t tries) note(h *host) {
 		return -1
 	})
 	if after > 0 {
-		t[after-1].speaking++
+		t[after-1].beating++
 	}
 }
 
 // refuted reports whether enough hosts still beat in every comparison.
 func (t tries) refuted() bool {
-	speaking := 0
+	beating := 0
 	for i := len(t) - 1; i >= 0; i-- {
-		if speaking += t[i].speaking; speaking <= t[i].enough {
+		if beating += t[i].beating; beating <= t[i].enough {
 			return false
 		}
 	}
@@ -215,10 +215,10 @@ func (t tries) refuted() bool {
 // cutOff reports whether too many hosts have fallen silent together, and returns the last
 // beat of the longest silent one of them.
 func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
-	speaking := 0
+	beating := 0
 	for i := len(t) - 1; i >= 0; i-- {
-		speaking += t[i].speaking
-		if n := t[i].silent; n+speaking >= leastHosts && 100*n > percent*(n+speaking) {
+		beating += t[i].beating
+		if n := t[i].silent; n+beating >= leastHosts && 100*n > percent*(n+beating) {
 			since, ok = t[i].since, true // the comparison with the most silent hosts counts
 		}
 	}
@@ -242,18 +242,18 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 		i.since, i.partial = t.tickV-held, t.tickV-partly
 	}
 	hold := func(p *peer) {
-		if p.index >= 0 && p.state == Suspect && t.holds(p) {
+		if p.index >= 0 && p.state == Suspect && t.holdsBack(p) {
 			t.hold(p, now)
 		}
 	}
 	t.next(eachHost(&t.isolation.silent, before, unbounded), once(begin), each(slices.Clone(t.order), 1, hold))
 }
 
-// holds reports whether the verdict on p is held back. One silence is held no longer than a
+// holdsBack reports whether the verdict on p is held back. One silence is held no longer than a
 // total silence. Otherwise hosts that fall silent again and again, by accident or on purpose,
 // would hide the deaths of others forever.
-func (t *Tracker) holds(p *peer) bool {
-	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
+func (t *Tracker) holdsBack(p *peer) bool {
+	return t.isolation.on && !p.provesNetwork() && p.spared < totalHold*t.opts.IsolationHold
 }
 
 // hold shows p as unknown instead of suspect or dead. It never shows p as alive: a site that
@@ -267,7 +267,7 @@ func (t *Tracker) hold(p *peer, now time.Time) {
 // release ends isolation when nearly all hosts beat again, when some have been silent for so
 // long that the collector cannot be the cause, or after ten times that.
 func (t *Tracker) release(now time.Time) {
-	silent, speaking, cohort := 0, 0, t.isolation.cohort
+	silent, beating, cohort := 0, 0, t.isolation.cohort
 	countSilent := func(h *host) {
 		if h.heard >= cohort {
 			silent++
@@ -275,13 +275,13 @@ func (t *Tracker) release(now time.Time) {
 	}
 	countSpeaking := func(h *host) {
 		if !h.silent() && h.living > 0 && h.heard >= cohort {
-			speaking++
+			beating++
 		}
 	}
 	t.next(
 		eachHost(&t.isolation.silent, countSilent, unbounded),
 		eachHost(&t.hosts, countSpeaking, unbounded),
-		once(func() { t.releaseIf(silent, silent+speaking, now) }),
+		once(func() { t.releaseIf(silent, silent+beating, now) }),
 	)
 }
 
@@ -326,7 +326,7 @@ func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time
 	if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 		p.deadV = max(p.deadV, t.tickV+bonus)
 	}
-	if p.reason == ReasonIsolated && !t.excused(p, max(t.tickV, p.suspicionV()), now) {
+	if p.reason == ReasonIsolated && !t.noteOffHours(p, max(t.tickV, p.suspicionV()), now) {
 		t.become(p, Suspect, p.evidence, now)
 	}
 	t.rewake(p)
@@ -334,12 +334,12 @@ func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time
 
 // suspect makes p suspect.
 func (t *Tracker) suspect(p *peer, now time.Time) {
-	if t.excused(p, t.verdict(now), now) {
+	if t.noteOffHours(p, t.verdict(now), now) {
 		return
 	}
 	t.countSilent(p, t.verdict(now))
 	switch {
-	case t.holds(p):
+	case t.holdsBack(p):
 		t.become(p, Unknown, ReasonIsolated, now)
 	case p.state == Suspect:
 		p.reason = p.evidence
@@ -353,7 +353,7 @@ func (t *Tracker) suspect(p *peer, now time.Time) {
 func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
 	switch {
-	case p.proves():
+	case p.provesNetwork():
 		t.isolation.removeSilent(p.host)
 	case !ended || p.alone(verdict):
 		t.isolation.addSilent(p)
@@ -413,9 +413,9 @@ type witness struct {
 	hosts map[*host]int      // losses of each host, of both kinds; > 0
 }
 
-// proves reports whether the way in which p fell silent shows that our network works: the
+// provesNetwork reports whether the way in which p fell silent shows that our network works: the
 // remote side has closed its connection, or its TCP answers.
-func (p *peer) proves() bool {
+func (p *peer) provesNetwork() bool {
 	return p.loss != nil && !p.loss.crowded && (p.loss.evidence == ReasonConnClosed || p.loss.evidence == ReasonHung)
 }
 

@@ -256,21 +256,21 @@ func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
 	found := 0
 	for range 2000 {
 		const percent = 30
-		silent, speaking := make([]time.Duration, rnd.IntN(60)), make([]time.Duration, rnd.IntN(100))
-		for _, some := range [][]time.Duration{silent, speaking} {
+		silent, beating := make([]time.Duration, rnd.IntN(60)), make([]time.Duration, rnd.IntN(100))
+		for _, some := range [][]time.Duration{silent, beating} {
 			for i := range some {
 				some[i] = time.Duration(rnd.IntN(50))
 			}
 			slices.SortFunc(some, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 		}
 		tried := triesOf(silent, percent)
-		for _, heard := range speaking {
+		for _, heard := range beating {
 			tried.note(&host{heard: heard, living: 1})
 		}
 		tried.note(&host{heard: never, living: 1, silence: 1})
 		tried.note(&host{heard: never})
 		since, yes := tried.cutOff(percent)
-		wantSince, want := cutOffAlone(silent, speaking, percent)
+		wantSince, want := cutOffAlone(silent, beating, percent)
 		require.Equal(t, []any{wantSince, want}, []any{since, yes})
 		require.False(t, want && tried.refuted())
 		if want {
@@ -280,10 +280,10 @@ func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
 	require.Positive(t, found)
 }
 
-func cutOffAlone(silent, speaking []time.Duration, percent int) (time.Duration, bool) {
+func cutOffAlone(silent, beating []time.Duration, percent int) (time.Duration, bool) {
 	for n := len(silent); n > 0; n -= 1 + n/8 {
 		count := 0
-		for _, heard := range speaking {
+		for _, heard := range beating {
 			if heard >= silent[n-1] {
 				count++
 			}

@@ -195,23 +195,23 @@ func (p *peer) nextOverrunV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtJobs reports each job of p that has exceeded its runtime, and returns whether another
+// judgeJobs reports each job of p that has exceeded its runtime, and returns whether another
 // running job has a limit: then silence is not judged.
-func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
+func (t *Tracker) judgeJobs(p *peer, now time.Time) (goOn bool) {
 	for t.tickV >= p.nextOverrunV() && !p.state.over() {
 		over := slices.MinFunc(p.jobs.open, func(a, b job) int { return cmp.Compare(a.limitV, b.limitV) })
-		if !t.confirmed(p, over.limitV) {
+		if !t.confirmedDead(p, over.limitV) {
 			return true
 		}
 		p.dropJob(over.id)
-		if !over.unsure && !t.holds(p) {
+		if !over.unsure && !t.holdsBack(p) {
 			p.editPast().jobs.overran = true
 			t.reportEnding(p, &p.process, ReasonOverrun, nil, now)
 		}
 	}
 	limitV, limited := p.limited()
 	if limited && t.tickV >= limitV && !p.state.over() {
-		if confirmed, again := t.confirmed(p, limitV), t.secondTick(p); confirmed && again {
+		if confirmed, again := t.confirmedDead(p, limitV), t.secondTick(p); confirmed && again {
 			t.overrun(p, now)
 		}
 	}
@@ -224,7 +224,7 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 func (t *Tracker) overrun(p *peer, now time.Time) {
 	last := p.jobs.open[0]
 	p.dropJob(last.id)
-	if !last.unsure && !t.holds(p) {
+	if !last.unsure && !t.holdsBack(p) {
 		t.end(p, ReasonOverrun, now)
 		return
 	}
@@ -261,9 +261,9 @@ func (r *Record) jobsAfter(span, longest time.Duration) {
 	}
 }
 
-// takeJobs restores the jobs of a record. Unless the record comes from a mate, no collector
+// restoreJobs restores the jobs of a record. Unless the record comes from a mate, no collector
 // has listened since: the jobs may have ended.
-func (t *Tracker) takeJobs(p *peer, r *Record) {
+func (t *Tracker) restoreJobs(p *peer, r *Record) {
 	for _, e := range r.JobsEnded {
 		p.noteEnded(endedJob{e.ID, e.Failed, t.tick - e.Ago})
 	}

@@ -105,8 +105,8 @@ type Said struct {
 	More     bool   // more is waiting
 }
 
-// A Telling is an event that a collector has reported.
-type Telling struct {
+// A ReportedEvent is an event that a collector has reported.
+type ReportedEvent struct {
 	EventID int64         // of the Transition
 	Ago     time.Duration // how long before this message it happened
 	Peer    uint64        // ID.Hash, if it is a change of state; else 0
@@ -269,9 +269,9 @@ func (t *Tracker) leaveToMates(p *peer) {
 	}
 }
 
-// doubted reports whether mates were asked about p, which is about to be suspect, and had a
+// confirmedSilent reports whether mates were asked about p, which is about to be suspect, and had a
 // tick to report its beats. If they were not asked, it asks them.
-func (t *Tracker) doubted(p *peer) bool {
+func (t *Tracker) confirmedSilent(p *peer) bool {
 	if !t.opts.Mates {
 		return true
 	}
@@ -282,9 +282,9 @@ func (t *Tracker) doubted(p *peer) bool {
 	return false
 }
 
-// confirmed reports whether mates, asked after the time at which p would be dead, know of no
+// confirmedDead reports whether mates, asked after the time at which p would be dead, know of no
 // later beat. If they were not asked, it asks them.
-func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
+func (t *Tracker) confirmedDead(p *peer, overV time.Duration) bool {
 	if !t.opts.Mates {
 		return true
 	}
@@ -303,8 +303,10 @@ func (t *Tracker) GoOnAsking(before *Tracker) {
 	t.question, t.settled = before.question, before.question
 }
 
-// Silent reports whether there is nothing to send to mates.
-func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0 }
+// NothingToSend reports whether there is nothing to send to mates.
+func (t *Tracker) NothingToSend() bool {
+	return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0
+}
 
 // TakeSaid returns what is to be sent to mates since the last call, or a part of it. The
 // caller owns it.
@@ -329,7 +331,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	n := min(len(t.gone), sentAtOnce)
 	said.Words, t.gone = append(said.Words, t.gone[:n]...), t.gone[n:]
-	said.More = !t.Silent()
+	said.More = !t.NothingToSend()
 	return said
 }
 
@@ -358,7 +360,7 @@ func (t *Tracker) noteNews(p *peer) {
 // informed. was is the state of p before it.
 func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, now time.Time) {
 	at := now.Sub(t.epoch)
-	if !t.opts.Mates || t.quiet {
+	if !t.opts.Mates || t.overRate {
 		return
 	}
 	if b.Status != SaysAlive {
@@ -376,9 +378,9 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	t.facts = append(t.facts, fact)
 }
 
-// outlived reports whether b was sent before the end that its process has reported, over a
+// sentBeforeOwnEnd reports whether b was sent before the end that its process has reported, over a
 // slower path: to this collector, while the end went to a mate.
-func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
+func (p *peer) sentBeforeOwnEnd(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
 		return false
@@ -459,8 +461,8 @@ func (t *Tracker) doubt(p *peer) time.Duration {
 	return p.elsewhere.doubt
 }
 
-// noteDoubt notes how long a beat of p that is being processed may have waited.
-func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
+// noteMaxDelay notes how long a beat of p that is being processed may have waited.
+func (t *Tracker) noteMaxDelay(p *peer, at time.Duration, now time.Time) {
 	if doubt := t.waited(at, now); doubt > 0 && t.opts.Mates {
 		p.editElsewhere().doubt = doubt
 	} else if p.elsewhere != nil {
@@ -523,9 +525,9 @@ func (t *Tracker) MatesChanged() {
 	}
 }
 
-// lookAtOrphans checks the peers whose mate is unreachable: those that no other mate knows
+// checkOrphans checks the peers whose mate is unreachable: those that no other mate knows
 // are unknown.
-func (t *Tracker) lookAtOrphans(now time.Time) {
+func (t *Tracker) checkOrphans(now time.Time) {
 	if len(t.orphans) == 0 {
 		return
 	}

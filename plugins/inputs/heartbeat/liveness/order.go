@@ -190,7 +190,7 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	if !b.Watched || b.SentMS == 0 {
 		return fresh, nil
 	}
-	p, at := t.known(b), now.Sub(t.epoch)
+	p, at := t.peerOf(b), now.Sub(t.epoch)
 	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
 	c := t.carriedOf(p, b, lag)
 	if c == nil {
@@ -373,7 +373,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 	if !b.Signed {
 		return 0, false
 	}
-	p := t.known(b)
+	p := t.peerOf(b)
 	proof := p.proofOrNone()
 	known := proof.find(b.Run)
 	switch {
@@ -443,13 +443,13 @@ func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 
-// Foreign reports whether the peer of b belongs to another user than the one that sent b.
+// OwnedByOtherUser reports whether the peer of b belongs to another user than the one that sent b.
 // Until the peer has left, only root may take it over.
-func (t *Tracker) Foreign(b *Beat) bool {
+func (t *Tracker) OwnedByOtherUser(b *Beat) bool {
 	if b.User == 0 {
 		return false
 	}
-	p := t.known(b)
+	p := t.peerOf(b)
 	owner := p.proofOrNone().owner
 	return owner != 0 && owner != b.User && p.state != Left
 }

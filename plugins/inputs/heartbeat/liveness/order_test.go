@@ -250,12 +250,12 @@ func TestPeerBelongsToAUser(t *testing.T) {
 		want   Fate
 	}{
 		"its own":                {[]uint32{alice}, SaysAlive, alice, Accepted},
-		"another one's":          {[]uint32{alice}, SaysAlive, bob, Foreign},
-		"another one's, dead":    {[]uint32{alice}, SaysDead, bob, Foreign},
+		"another one's":          {[]uint32{alice}, SaysAlive, bob, OwnedByOtherUser},
+		"another one's, dead":    {[]uint32{alice}, SaysDead, bob, OwnedByOtherUser},
 		"another one's, left":    {[]uint32{alice}, SaysLeaving, bob, Accepted},
 		"root":                   {[]uint32{alice}, SaysAlive, root, Accepted},
 		"after root":             {[]uint32{root}, SaysAlive, alice, Accepted},
-		"root takes nothing":     {[]uint32{alice, root}, SaysAlive, bob, Foreign},
+		"root takes nothing":     {[]uint32{alice, root}, SaysAlive, bob, OwnedByOtherUser},
 		"root retires":           {[]uint32{alice, root}, SaysLeaving, bob, Accepted},
 		"a stranger":             {nil, SaysAlive, bob, Accepted},
 		"it goes to the next":    {[]uint32{alice}, SaysLeaving, alice, Accepted},
@@ -281,7 +281,7 @@ func TestPeerBelongsToAUser(t *testing.T) {
 				}
 				b.User, b.Status = c.user, status
 				what := fmt.Sprintf("%s, status %d, restarted %v", name, status, restarted)
-				require.Equal(t, c.want == Foreign, l.tracker.Foreign(&b), what)
+				require.Equal(t, c.want == OwnedByOtherUser, l.tracker.OwnedByOtherUser(&b), what)
 				require.Equal(t, c.want, l.observe(b).Fate, what)
 			}
 		}

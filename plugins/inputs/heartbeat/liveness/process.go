@@ -257,7 +257,7 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 // asFormer returns the process that holds the place of p as a former one. If p has ended, so
 // has it.
 func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
-	o := &former{process: p.moveOut(), replaced: at}
+	o := &former{process: p.detachHolder(), replaced: at}
 	if p.state.over() {
 		t.endFormer(p, o, p.reason)
 		o.endedAt, o.away = p.since, p.elsewhere != nil && p.elsewhere.endAway
@@ -316,7 +316,7 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 			next = o
 		}
 	}
-	holder := &former{process: p.moveOut(), replaced: next.replaced}
+	holder := &former{process: p.detachHolder(), replaced: next.replaced}
 	t.endFormer(p, holder, ended)
 	p.process = next.process
 	past := p.editPast()
@@ -432,12 +432,12 @@ func (t *Tracker) boundLinks(p *peer, o *process) bool {
 	if len(o.earlier) < maxLinks {
 		return false
 	}
-	t.cut(p, o, o.earlier[maxLinks-1].conn)
+	t.removeLink(p, o, o.earlier[maxLinks-1].conn)
 	return true
 }
 
-// cut removes the link of o, a process of p, over conn.
-func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
+// removeLink removes the link of o, a process of p, over conn.
+func (t *Tracker) removeLink(p *peer, o *process, conn ConnID) {
 	o.dropLink(conn)
 	if p.holder(conn) == nil {
 		t.conns.remove(conn, p)
@@ -447,13 +447,13 @@ func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
 // unlink removes all links of o, a process of p.
 func (t *Tracker) unlink(p *peer, o *process) {
 	for o.hasConn() {
-		t.cut(p, o, o.link.conn)
+		t.removeLink(p, o, o.link.conn)
 	}
 }
 
-// moveOut returns the process that holds the place of p, with its links and its loss. Another
+// detachHolder returns the process that holds the place of p, with its links and its loss. Another
 // process is about to take the place.
-func (p *peer) moveOut() process {
+func (p *peer) detachHolder() process {
 	o := p.process
 	p.link, p.rare = link{}, &noRare
 	return o
@@ -696,7 +696,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
-	full := t.full(b.ID.Source) != Accepted
+	full := t.checkRoom(b.ID.Source) != Accepted
 	switch {
 	case full && b.Status != SaysAlive:
 		return nil
@@ -704,7 +704,7 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		t.continueAs(p, b.ID, t.verdict(now))
 		return p
 	case !p.isNamed(b.ID):
-		own := t.enter(b, now)
+		own := t.addFor(b, now)
 		own.setTrail(p.trail) // it may have been known before by this name
 		return own
 	}
@@ -734,7 +734,7 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.process, own.run, own.lone, own.health, own.beats = p.moveOut(), p.run, p.lone, p.health, 1
+	own.process, own.run, own.lone, own.health, own.beats = p.detachHolder(), p.run, p.lone, p.health, 1
 	if p.traits != &noTraits {
 		own.setTrail(p.trail)
 		traits := own.editTraits()

@@ -218,11 +218,11 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
 	t.restoredAt = now.Sub(t.epoch)
-	t.takeRecord(r, saved, now)
+	t.restoreRecord(r, saved, now)
 	return t.out
 }
 
-func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
+func (t *Tracker) restoreRecord(r *Record, saved, now time.Time) {
 	p := t.lookUp(r.ID)
 	switch {
 	case p == nil || !p.isNamed(r.ID): // then r.ID only leads to another peer
@@ -230,8 +230,8 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	case p.expected:
 		p.addr = r.Addr
 	default:
-		t.takeTotals(p, r)
-		t.takePromise(p, r, pauseSince(saved, now))
+		t.addTotals(p, r)
+		t.restorePromise(p, r, pauseSince(saved, now))
 		return
 	}
 	if r.Expected && !p.expected {
@@ -246,7 +246,7 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r, saved, now)
 	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0 && !r.Due.IsZero()
-	missed := pause+r.Crashed > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, from, now)
+	missed := pause+r.Crashed > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.noteMissed(p, r.Heard, from, now)
 	t.resumeState(p, r, pause, missed, now)
 	if finished && p.terms.Schedule != nil {
 		p.setWindow(p.deadV, p.windowBy)
@@ -261,8 +261,8 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	t.restored(p, r)
 }
 
-// takeTotals adds the totals that another collector has counted to those of p.
-func (t *Tracker) takeTotals(p *peer, r *Record) {
+// addTotals adds the totals that another collector has counted to those of p.
+func (t *Tracker) addTotals(p *peer, r *Record) {
 	if r.Expected {
 		return
 	}
@@ -275,9 +275,9 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 	t.touch(p)
 }
 
-// takePromise restores a promise that p made to another collector, unless p has made another
+// restorePromise restores a promise that p made to another collector, unless p has made another
 // one since or has kept it. The time that t has listened meanwhile counts.
-func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
+func (t *Tracker) restorePromise(p *peer, r *Record, pause time.Duration) {
 	left := r.Window - min(pause, t.tickV)
 	same := p.ident.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
 	if left <= 0 || !same || p.windowV > 0 {
@@ -404,7 +404,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 		t.resumeHours(p, r, saved, now)
 	}
 	t.resumeFormers(p, r)
-	t.takeJobs(p, r)
+	t.restoreJobs(p, r)
 	if r.Evidence == ReasonConnClosed {
 		p.setRare(rare{p.earlier, &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}})
 	}
@@ -474,7 +474,7 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bo
 	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {
 		state, reason = Unknown, ReasonRestored
 		p.since, p.sinceUTC = now.Sub(t.epoch), now.UnixNano()
-		t.noteSinceV(p, state, t.tickV)
+		t.noteVerdictTime(p, state, t.tickV)
 	}
 	t.put(p, state, reason)
 	if p.reported, p.reportedApart = state, false; missed {

@@ -682,7 +682,7 @@ func TestForgottenWhileAway(t *testing.T) {
 		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
 		if !heard { // both have forgotten it: nothing to report
 			p.one.tracker.HearWords(p.one.now, p.two.tracker.Answer(nil, []uint64{shop.Hash()}, p.two.now), "mate", 0)
-			require.True(t, p.one.tracker.Silent())
+			require.True(t, p.one.tracker.NothingToSend())
 		}
 		require.Empty(t, p.one.deaths())
 	}

@@ -97,7 +97,7 @@ func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
 	}
 	for _, e := range t.expectations.byID[id] {
 		if e.Schedule != nil && terms.Schedule == nil {
-			return e.scheduled(terms)
+			return e.termsWithSchedule(terms)
 		}
 	}
 	return terms
@@ -419,10 +419,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// miss reports whether a beat of p, whose last beat was at heard, may have been lost because no
+// noteMissed reports whether a beat of p, whose last beat was at heard, may have been lost because no
 // collector listened between from and to, which is now. If so, it is unknown whether p is
 // alive, and p has until its next beat is due.
-func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
+func (t *Tracker) noteMissed(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
 	}
@@ -467,15 +467,15 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // it has beaten since
 		return
 	case p.rests():
-		if !t.miss(p, heard, from, now) {
+		if !t.noteMissed(p, heard, from, now) {
 			t.continueWaiting(p, now, false)
 		}
 		p.setWindow(p.deadV, p.windowBy)
 	case p.state.over(), p.foreign():
 		return
 	case p.terms.Hours != nil && p.unknown(ReasonOffHours):
-		t.excuse(p, now)
-	case alone && t.miss(p, heard, from, now):
+		t.restartOffHours(p, now)
+	case alone && t.noteMissed(p, heard, from, now):
 		if !p.expected {
 			t.put(p, Unknown, ReasonRestored)
 		}
@@ -506,7 +506,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	}
 	heard := t.wall(t.tickV).Add(p.lastHeard() - t.tick)
 	justBack := now.Sub(t.back) < aroundAway
-	switch missed := justBack && t.miss(p, heard, t.away, now); {
+	switch missed := justBack && t.noteMissed(p, heard, t.away, now); {
 	case terms.Schedule == nil: // until it declares an interval
 		interval, margin := t.usualOf(p.id(), before)
 		t.declare(&p.process, interval, margin)
@@ -581,10 +581,10 @@ func (t *Terms) sameSchedule(other *Terms) bool {
 	return t.Schedule.String() == other.Schedule.String() && t.Patience == other.Patience
 }
 
-// excuse reports whether p is not expected at this hour. If so, its silence is counted from
+// restartOffHours reports whether p is not expected at this hour. If so, its silence is counted from
 // the start of its next hours; otherwise from the start of the present ones, if it was silent
 // before them.
-func (t *Tracker) excuse(p *peer, now time.Time) bool {
+func (t *Tracker) restartOffHours(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	startV, just := t.tickV+span.Until.Sub(now), true
 	if span.Within {
@@ -625,7 +625,7 @@ func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bo
 func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	switch span := p.terms.Hours.At(now); {
 	case !span.Within:
-		t.excuse(p, now)
+		t.restartOffHours(p, now)
 	case saved.Before(span.From):
 		silence := t.silence(p, &p.process)
 		p.suspectV, p.deadV = max(p.suspectV, t.tickV+silence.Suspect), max(p.deadV, t.tickV+silence.Dead)
@@ -639,10 +639,10 @@ func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
-// excused makes p unknown if it is silent at an hour at which it is not expected.
-func (t *Tracker) excused(p *peer, verdict time.Duration, now time.Time) bool {
+// noteOffHours makes p unknown if it is silent at an hour at which it is not expected.
+func (t *Tracker) noteOffHours(p *peer, verdict time.Duration, now time.Time) bool {
 	off := p.unknown(ReasonOffHours) // its deadline must be kept up to date
-	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.excuse(p, now) {
+	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.restartOffHours(p, now) {
 		return false
 	}
 	t.isolation.removeSilent(p.host)

@@ -66,10 +66,10 @@ func each[T any](all []T, inUnit int, visit func(T)) portion {
 var phases = [...]func(t *Tracker, now time.Time){
 	(*Tracker).forgetEnds,
 	(*Tracker).reportDelayed,
-	(*Tracker).lookAtOrphans,
+	(*Tracker).checkOrphans,
 	(*Tracker).finishChores,
-	(*Tracker).weigh,
-	(*Tracker).lookAtDue,
+	(*Tracker).updateIsolation,
+	(*Tracker).checkDue,
 }
 
 // work does n units of what is left of a tick, and reports whether there is more.
@@ -256,9 +256,9 @@ func (t *Tracker) reportDelayed(now time.Time) {
 	)
 }
 
-// lookAtDue checks every peer that is due, hosts before the services that may follow them.
+// checkDue checks every peer that is due, hosts before the services that may follow them.
 // Most ticks are before the earliest wake time and scan nothing.
-func (t *Tracker) lookAtDue(now time.Time) {
+func (t *Tracker) checkDue(now time.Time) {
 	if t.tickV < t.earliest {
 		return
 	}
@@ -266,7 +266,7 @@ func (t *Tracker) lookAtDue(now time.Time) {
 	look := func(hosts bool) portion {
 		return each(t.due, 1, func(p *peer) {
 			if p.index >= 0 && (p.host.own == p) == hosts {
-				t.lookAt(p, now)
+				t.judgePeer(p, now)
 			}
 		})
 	}
@@ -291,11 +291,11 @@ func (t *Tracker) findDue() {
 	}
 }
 
-// lookAt applies the passing of time to p.
-func (t *Tracker) lookAt(p *peer, now time.Time) {
+// judgePeer applies the passing of time to p.
+func (t *Tracker) judgePeer(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
-		t.lookAtPromise(p, now)
+		t.judgePromise(p, now)
 	case t.tickV >= p.forgetV(&t.opts):
 		if t.forget(p, now) {
 			return
@@ -304,14 +304,14 @@ func (t *Tracker) lookAt(p *peer, now time.Time) {
 		t.wakeWithHost(p)
 		return
 	default:
-		t.lookAtFormers(p, now)
-		t.lookAtSilence(p, now)
+		t.judgeFormers(p, now)
+		t.judgeSilence(p, now)
 	}
 	t.rewake(p)
 }
 
-// lookAtPromise checks whether p is back as it promised.
-func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
+// judgePromise checks whether p is back as it promised.
+func (t *Tracker) judgePromise(p *peer, now time.Time) {
 	if p.due != nil && p.terms.Schedule == nil { // it had a schedule when it finished
 		p.closeWindow()
 		return
@@ -329,7 +329,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 		t.awaitWord(p, now)
 		return
 	}
-	confirmed := t.confirmed(p, p.windowV)
+	confirmed := t.confirmedDead(p, p.windowV)
 	if !t.secondTick(p) || t.postpone(p) || !confirmed {
 		return
 	}
@@ -337,7 +337,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	p.closeWindow()
 	switch {
 	case dropped, p.terms.Ephemeral:
-	case p.terms.Hours != nil && t.excuse(p, now):
+	case p.terms.Hours != nil && t.restartOffHours(p, now):
 		t.become(p, Unknown, ReasonOffHours, now)
 	default:
 		t.become(p, Dead, ReasonOverdue, now)
@@ -407,16 +407,16 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 	return true
 }
 
-// lookAtFormers reports the end of each process of p that has been silent for too long while
+// judgeFormers reports the end of each process of p that has been silent for too long while
 // another process is alive.
-func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
+func (t *Tracker) judgeFormers(p *peer, now time.Time) {
 	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadlineV()) {
 		return // mates receive beats of at least one of them, but it is not known here of which
 	}
-	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
+	if p.state.over() || t.holdsBack(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
-	if p.terms.Hours != nil && t.excuseEnds(p, now) {
+	if p.terms.Hours != nil && t.delayEnds(p, now) {
 		return
 	}
 	for _, o := range p.formers {
@@ -435,9 +435,9 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	}
 }
 
-// excuseEnds reports whether p is not expected at this hour. If so, its processes that have
+// delayEnds reports whether p is not expected at this hour. If so, its processes that have
 // been silent for too long are checked again when it is.
-func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
+func (t *Tracker) delayEnds(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	for o := range p.processes {
 		if !span.Within && t.tickV >= o.deadV {
@@ -460,18 +460,18 @@ func (p *peer) nextEndV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtSilence checks a peer that is expected to beat.
-func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
-	if p.foreign() || t.lookAtJobs(p, now) {
+// judgeSilence checks a peer that is expected to beat.
+func (t *Tracker) judgeSilence(p *peer, now time.Time) {
+	if p.foreign() || t.judgeJobs(p, now) {
 		return
 	}
-	if t.followWallClock(p); t.excused(p, t.tickV, now) {
+	if t.followWallClock(p); t.noteOffHours(p, t.tickV, now) {
 		return
 	}
 	t.askEarly(p)
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
-		if t.doubted(p) {
+		if t.confirmedSilent(p) {
 			t.inquire(p, t.tickV)
 			t.suspect(p, now)
 		}
@@ -479,7 +479,7 @@ func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 		t.countSilent(p, t.tickV) // it was suspect when another collector stopped
 	}
 	if t.pastDeadline(p) {
-		t.lookAtDeath(p, now)
+		t.judgeDeath(p, now)
 	}
 }
 
@@ -490,22 +490,22 @@ func (t *Tracker) pastDeadline(p *peer) bool {
 	return open && t.tickV >= p.deadlineV()
 }
 
-// lookAtDeath checks a peer whose silence has been too long.
-func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
-	confirmed, again := t.confirmed(p, p.deadlineV()), t.secondTick(p)
+// judgeDeath checks a peer whose silence has been too long.
+func (t *Tracker) judgeDeath(p *peer, now time.Time) {
+	confirmed, again := t.confirmedDead(p, p.deadlineV()), t.secondTick(p)
 	if again && !confirmed {
 		return
 	}
-	proved := p.proves()
+	proved := p.provesNetwork()
 	t.inquire(p, t.tickV)
 	switch {
 	case !again:
-		if proved && !p.proves() {
+		if proved && !p.provesNetwork() {
 			t.countSilent(p, t.tickV)
 		}
 	case p.expected:
 		t.become(p, Dead, ReasonNeverSeen, now)
-	case t.holds(p):
+	case t.holdsBack(p):
 		t.hold(p, now)
 	default:
 		t.end(p, p.evidence, now)
@@ -600,14 +600,14 @@ func (t *Tracker) wakeWithHost(p *peer) {
 func (t *Tracker) rewake(p *peer) {
 	wake := p.wakeV(&t.opts)
 	if p.unknown(ReasonOffHours) {
-		wake = min(wake, t.tickV+lookOff)
+		wake = min(wake, t.tickV+offHoursCheck)
 	}
 	t.wakeAt(p, wake)
 }
 
-// lookOff is how often a peer that is not expected at this hour is checked for the start of
+// offHoursCheck is how often a peer that is not expected at this hour is checked for the start of
 // its hours: the verdict clock may fall behind the wall clock.
-const lookOff = 10 * time.Minute
+const offHoursCheck = 10 * time.Minute
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	if p.changed {

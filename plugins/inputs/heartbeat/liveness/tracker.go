@@ -165,7 +165,7 @@ type Tracker struct {
 	ends      []*loss                 // the ends of all witnesses, the earliest first
 
 	// Changes by a peer that sends too much are reported at the next tick.
-	quiet      bool               // set while such a beat is processed
+	overRate   bool               // set while a beat above the rate is processed
 	unreported []*peer            // peers whose state is to be reported then
 	endings    []unreportedEnding // endings to be reported then
 
@@ -233,9 +233,9 @@ func (t *Tracker) verdictAt(at time.Duration) time.Duration {
 	return t.tickV + min(max(at-t.tick, 0), maxTick)
 }
 
-// known returns the peer that b names, or nil. The handle usually saves the search. The peer
+// peerOf returns the peer that b names, or nil. The handle usually saves the search. The peer
 // it leads to is checked, because peers are forgotten and renamed.
-func (t *Tracker) known(b *Beat) *peer {
+func (t *Tracker) peerOf(b *Beat) *peer {
 	if p := b.Handle.p; p != nil && p.index >= 0 && p.isNamed(b.ID) {
 		return p
 	}
@@ -261,8 +261,8 @@ func (t *Tracker) lookUp(id ID) *peer {
 	return nil
 }
 
-// full returns why a host has no room for another peer, or Accepted.
-func (t *Tracker) full(source string) Fate {
+// checkRoom returns why a host has no room for another peer, or Accepted.
+func (t *Tracker) checkRoom(source string) Fate {
 	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
 		return Full
 	}

@@ -120,7 +120,7 @@ func BenchmarkSweep(b *testing.B) {
 	}
 	for b.Loop() {
 		t.earliest = 0
-		t.lookAtDue(epoch)
+		t.checkDue(epoch)
 		t.work(everything)
 	}
 }

@@ -198,7 +198,7 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	t.noteNews(p)
 	since := p.stateReportedSince()
 	p.since, p.sinceUTC = at, now.UnixNano()
-	t.noteSinceV(p, state, t.verdict(now))
+	t.noteVerdictTime(p, state, t.verdict(now))
 	t.announceOnce(p, since, now)
 	if p.host.own == p {
 		t.updateServices(p, before, now)
@@ -209,8 +209,8 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 // long the peer is kept, and whether it is left to mates.
 func (t *Tracker) keepsSinceV(state State) bool { return state.over() || t.opts.Mates }
 
-// noteSinceV notes the verdict time of the change of p to state.
-func (t *Tracker) noteSinceV(p *peer, state State, verdict time.Duration) {
+// noteVerdictTime notes the verdict time of the change of p to state.
+func (t *Tracker) noteVerdictTime(p *peer, state State, verdict time.Duration) {
 	if t.keepsSinceV(state) {
 		p.editPast().sinceV = verdict
 	}
@@ -251,7 +251,7 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 // announceOnce reports the new state of p: at once, or at the next tick if p sends too much.
 // The state that was reported last began at since.
 func (t *Tracker) announceOnce(p *peer, since time.Duration, now time.Time) {
-	if !t.quiet {
+	if !t.overRate {
 		t.announce(p, since, now)
 		return
 	}

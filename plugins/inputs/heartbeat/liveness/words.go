@@ -194,7 +194,7 @@ func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Dou
 // compare processes a word about p, which has beaten here too: whether the mate has received
 // a later beat or still has a connection with it.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
-	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
+	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.learnDeath(p, w, mate, heard, now) {
 		return
 	}
 	younger := heard > p.lastHeard()+sameBeat
@@ -220,9 +220,9 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 }
 
-// takeDeath processes a word that p is dead. It reports whether p is dead here too, so that
+// learnDeath processes a word that p is dead. It reports whether p is dead here too, so that
 // nothing else in the word matters.
-func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
+func (t *Tracker) learnDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
 	back := p.state == Left && heard > p.since+sameBeat // there it came back, and then ended
 	switch {
 	case p.state == Dead:
