@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// A Fate is what became of a beat.
+// A Fate is the decision of the tracker on a beat.
 type Fate uint8
 
 // The fates of a beat.
 const (
-	Accepted         Fate = iota // a sign of life, and worth a metric
-	Limited                      // a sign of life, but above the rate of metrics
+	Accepted         Fate = iota // a sign of life that becomes a metric
+	Limited                      // a sign of life, but above the limit for metrics
 	Duplicate                    // received before
 	Late                         // a later beat of its run was received before
 	Full                         // from a new peer, and there is no room for another peer
@@ -40,13 +40,13 @@ type Outcome struct {
 	Lost        int64         // beats of its run that are missing before it
 	Silence     Silence       // the silence allowed from now on
 	Handle      Handle        // for the next beat over the same connection
-	After       int64         // of Replayed: what SentMS must exceed; 0 if Seq is the problem
+	After       int64         // for Replayed: SentMS must exceed it; 0 if Seq is the problem
 	Transitions []Transition
 }
 
-// Observe processes a beat that was received at now. It returns what became of the beat, and
-// every transition that it causes. Only an accepted, limited, duplicate or late beat changes
-// anything; of a refused beat nothing is kept.
+// Observe processes a beat that was received at now. It returns the fate of the beat and every
+// transition that the beat causes. Only the fates Accepted, Limited, Duplicate, Late and Begun
+// change anything; nothing is kept of any other beat.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
 	if p, at := t.peerOf(b), now.Sub(t.epoch); p != nil && t.isRoutine(p, b, at, now) {
@@ -98,9 +98,9 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	return t.accept(p, b, run, steps, now)
 }
 
-// isRoutine reports whether b only reports that p, its peer, is still alive: b is the next beat
-// of its run, and there is nothing open that it could settle. Nearly all beats are like that,
-// and most of what observeAny checks is unchanged for them.
+// isRoutine reports whether b only reports that p, its peer, is still alive: b is the next
+// beat of its run, and nothing is pending that b could end. Nearly all beats are like that;
+// for them most checks of observeAny can be skipped.
 func (t *Tracker) isRoutine(p *peer, b *Beat, at time.Duration, now time.Time) bool {
 	return p.state == Alive && !p.lone && p.isNext(b) && p.reportsSame(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
@@ -123,8 +123,8 @@ func (p *peer) reportsSame(b *Beat) bool {
 		b.Watched == p.watched && b.Verified == p.verified
 }
 
-// undisturbed reports whether the next beat of p ends nothing: no suspicion, no announcement,
-// no open question.
+// undisturbed reports whether p has no suspicion, announcement or open question that its next
+// beat would end.
 func (p *peer) undisturbed() bool {
 	return !p.unheard && !p.lostLong && !p.cutLong && !p.extended && p.evidence == ReasonSilence && p.rare == &noRare &&
 		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.undisturbed())
@@ -161,9 +161,9 @@ func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time)
 	return out
 }
 
-// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender:
-// it changes nothing. The first beat of a job that ended at once is a goodbye too, but it
-// carries an exit code.
+// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender.
+// Such a goodbye changes nothing. The first beat of a job that ended at once is a goodbye too,
+// but it carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	if b.Status != SaysLeaving || b.HasExitCode || t.peerOf(b) != nil {
 		return false
@@ -176,8 +176,8 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	return !host.hasSpeaker(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
-// Unlisted reports whether b would add a peer that is not listed, while only listed peers are
-// added.
+// Unlisted reports whether b would add a peer that is not listed, although only listed peers
+// may be added.
 func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 	if !t.opts.KnownOnly || b.Listed || t.peerOf(b) != nil {
 		return false
@@ -185,9 +185,9 @@ func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 	return !t.expectations.lists(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
-// find returns the peer that b is about: a known peer, a peer whose place it takes, or a new
-// one. It returns nil if there is no room for a new one. An expected peer takes the room of
-// its placeholder.
+// find returns the peer that b is about: a known peer, a nameless peer that continues as the
+// process of b, or a new peer. It returns nil if there is no room for a new peer. An expected
+// peer replaces its placeholder, so it needs no room.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.peerOf(b); p != nil {
 		if p.expected {
@@ -245,9 +245,9 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	return out
 }
 
-// accept processes a beat of p that is not known to be older than an earlier one. steps is by
-// how many beats it follows that one, 0 if unknown; run is the run that steps is counted
-// from.
+// accept processes a beat of p that is not known to be older than the previous one. steps is
+// by how many beats it follows the previous one, or 0 if that is unknown; run is the latest
+// run of p before b.
 func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
@@ -296,15 +296,16 @@ func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) 
 type match uint8
 
 const (
-	sameProcess    match = iota // the one that holds the place
-	newProcess                  // a new one, which takes the place
-	bootedProcess               // a new one after a reboot of its host, which takes the place
-	formerProcess               // one whose place has been taken by another living process
+	sameProcess    match = iota // the current one
+	newProcess                  // a new one, which becomes the current one
+	bootedProcess               // a new one after a reboot of its host, which becomes the current one
+	formerProcess               // one that another living process has replaced
 	strangeProcess              // an unknown one whose first beat reports its end, while another process is alive
 )
 
 // identify returns the process of p that b is about, and how it matches. An unknown process
-// takes the place, unless its first beat reports its end while another process is alive.
+// becomes the current one, unless its first beat reports its end while another process is
+// alive.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
 	if p.process.is(b) {
 		if completed := p.ident.completed(b.Process); completed != p.ident {
@@ -328,8 +329,8 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 	return &p.process, match
 }
 
-// identifyFormer is identify for a beat about other, which held the place of p before. It
-// returns nil if other has ended and b begins a new process with the same identity.
+// identifyFormer is identify for a beat about other, a former process of p. It returns nil if
+// other has ended and b begins a new process with the same identity.
 func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, match) {
 	renamed := p.life != "" && p.life == b.life() // its sender now reports that the peer is this process
 	switch {
@@ -362,11 +363,11 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 }
 
 // countEvent counts the event that a beat with this match implies and returns it, or noEvent.
-// A conflict is two processes that beat in turn, each within the interval of the other: two
-// machines use one name. It is reported once a minute.
+// In a conflict, two processes beat in turn, each within the interval of the other, because
+// two machines use one name. A conflict is reported at most once a minute.
 func (t *Tracker) countEvent(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
 	switch {
-	case p.lone: // one job after another
+	case p.lone: // its processes are successive runs of one job
 	case match == newProcess, match == bootedProcess:
 		return p.countRestart(match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span() && t.waited(at, now) == 0:
@@ -392,8 +393,8 @@ func (p *peer) countRestart(match match) Event {
 	return Restarted
 }
 
-// noteArrival notes when a beat of o, a process of p, arrived, and over what. It clears every
-// suspicion of the process.
+// noteArrival notes when a beat of o, a process of p, arrived, and over which connection. It
+// clears every suspicion of the process.
 func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
 	t.noteMaxDelay(p, at, now)
@@ -412,8 +413,8 @@ func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, no
 	t.wakeWaiting(p, now)
 }
 
-// admit returns whether a beat of p is worth a metric, and the stamp of the metric. A beat
-// above the rate is still a sign of life: limits cause no deaths.
+// admit decides whether a beat of p becomes a metric, and returns the stamp of the metric. A
+// beat above the rate is still a sign of life: limits cause no deaths.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
 	if !p.rate.allow(at, t.opts.MaxBeatsPerSecond) {
 		t.noteMishaps(p, &p.editPast().Limited, 1)
@@ -456,8 +457,8 @@ func step(perSecond int) time.Duration {
 }
 
 // relabel merges labels into those of p: a label that a beat omits is kept. If a value
-// changes, p continues in another series and the old series gets a last point: otherwise it
-// would stay alive in the database forever.
+// changes, p continues in another series and the old series gets a last point: otherwise the
+// old series would show p as alive in the database forever.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	merged := merge(p.labels, labels)
 	if merged == nil {
@@ -469,7 +470,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	p.editTraits().labels, p.changed = merged, true
 }
 
-// merge returns labels updated with those of a beat, or nil if nothing changes.
+// merge returns labels updated with the labels of a beat, or nil if nothing changes.
 func merge(labels, added []Label) []Label {
 	var merged []Label
 	for _, label := range added {
@@ -489,8 +490,8 @@ func merge(labels, added []Label) []Label {
 	return merged
 }
 
-// applyReport applies what a beat reports about o, a process of p: that it is alive, has ended,
-// or is expected again. known reports whether the run of the beat is known from earlier
+// applyReport applies what a beat reports about o, a process of p: that it is alive, has
+// ended, or is expected again. known is true if the run of the beat is known from earlier
 // beats.
 func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
@@ -515,8 +516,8 @@ func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known b
 	}
 }
 
-// locate notes the address that the process holding the place of p beats from, and applies
-// the terms for that address.
+// locate notes the address from which the current process of p beats, and applies the terms
+// for that address.
 func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	t.observeRemote(p, b)
 	if p.addr == b.Addr {
@@ -553,7 +554,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 	t.keepPromise(p, b, now)
 	p.noteHealth(b.Health)
-	// A beat that has waited may have been sent before another process took the place.
+	// A beat that has waited may have been sent before another process replaced this one.
 	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {
 		former := p.formerOf(b)
 		if former.ended.inferred() {

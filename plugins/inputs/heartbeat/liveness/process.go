@@ -139,8 +139,8 @@ func (o *process) sameSender(b *Beat) bool {
 	return o.linkOver(b.Conn) != nil
 }
 
-// lives reports whether a former process is alive beside the one that holds the place: it
-// beats, has a connection, or nothing is known of its end.
+// lives reports whether a former process is alive beside the current one: it beats, has a
+// connection, or nothing is known of its end.
 func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
 // span is the interval in which a living process is expected to beat: declared or guessed.

@@ -211,9 +211,9 @@ func (p *peer) speakers() (all []Speaker) {
 // continues where it was; the pause does not count. Once per silence it is prolonged by one
 // interval, at most by soonBack, because the sender has to find us again. A peer whose beat
 // was due in the pause is unknown until its next beat. If beats of the peer have already been
-// received, only the totals and a promise are taken from the record. The transitions returned
-// are those of placeholders that are no longer needed. r is not kept, but the labels and
-// strings in it are.
+// received, only the totals and a promise are taken from the record. The returned transitions
+// concern placeholders that are no longer needed. r is not kept, but the labels and strings in
+// it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)

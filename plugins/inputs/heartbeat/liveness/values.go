@@ -129,7 +129,7 @@ type Beat struct {
 	SentMS   int64         // the sender's wall clock, unix ms; never used to measure silence
 	User     uint32        // the user that sent it, as the kernel reports; 0 for none, and for root
 
-	Job        string        // the id of the job that begins or ends, as its client calls it; "" if it names none
+	Job        string        // the id of the job that begins or ends, as its client reports it; "" if it reports none
 	Begins     bool          // a job begins; this is no sign of life
 	MaxRuntime time.Duration // of the job, with Begins; 0 for no limit
 
