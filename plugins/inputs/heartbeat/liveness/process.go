@@ -592,8 +592,8 @@ type replaced struct {
 	deadV  time.Duration
 }
 
-// noteVisit notes whether p is nameless and all beats of its process came over one short
-// connection.
+// noteVisit notes whether p is nameless and all beats the address of its process came over one
+// short connection.
 func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
 	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.linkOver(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone

@@ -51,7 +51,7 @@ type Record struct {
 	HeldPartly time.Duration // the part of Held while only some of the hosts were silent
 	Spared     time.Duration // for how long its silence was held and prolonged in total
 	Window     time.Duration // how much is left of its promise to be back; 0 for none
-	Promise    time.Time     // when that was made, moved, kept or taken back; zero for never, or if there are no mates
+	Promise    time.Time     // when the promise was made, changed, kept or withdrawn; zero for never, or if there are no mates
 	WindowBy   string        // the life of the sender that made the promise for itself
 	Foreign    bool          // the collector that took the record receives no beats of it
 	HeardBy    string        // the mate that received its latest beat; "" for the collector itself
