@@ -20,7 +20,7 @@ import (
 const (
 	// askLead is how long before a peer would be suspect the mates are asked about it.
 	askLead = time.Second
-	// The mates are asked about a peer once it is late by 1/lateShare of its interval.
+	// The mates are asked about a peer once it is late by 1/lateShare learned from its beats.
 	lateShare = 10
 	// AnswerTime is how long to wait for answers.
 	AnswerTime = 3 * time.Second
@@ -94,7 +94,7 @@ type Fact struct {
 	Lone   bool          // all beats of Before came over one short connection
 	Ago    time.Duration // since it was received
 	Doubt  time.Duration // how much earlier it may have been sent, because that collector was stopped
-	Visit  bool          // all beats the address of its process came over one short connection
+	Visit  bool          // all beats of its process came over one short connection
 }
 
 // A Said is a message for the mates.
@@ -170,7 +170,7 @@ func (e *elsewhere) deadlineV() (latest time.Duration) {
 	return latest
 }
 
-// await notes the deadlines at a mate, unless later ones of that mate are known.
+// await notes the deadlines at a mate, unless the mate has already reported a later beat.
 func (e *elsewhere) await(w mateWait) {
 	if !e.correct(w) {
 		e.waits = append(e.waits, w)
@@ -382,7 +382,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 }
 
 // sentBeforeOwnEnd reports whether b, which has arrived over a slower path, was sent before
-// the end the address of its process that a mate has received.
+// the end of its process that a mate has received.
 func (p *peer) sentBeforeOwnEnd(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {

@@ -39,7 +39,7 @@ type peer struct {
 	unreported    bool  // it is in Tracker.unreported, once
 	reportedApart bool  // reported did not begin at since, but at past.reportedSince
 	expected      bool  // a placeholder: the operator names the peer, and it has never beaten
-	lone          bool  // nameless, and all beats the address of its process came over one short connection or in one datagram
+	lone          bool  // nameless, and all beats of its process came over one short connection or in one datagram
 	here          uint8 // beats that this collector has received, up to fewBeats
 	shift         uint8 // offset of total
 	changed       bool  // its record has changed, and touch is still to be called; set only during a call
@@ -158,8 +158,8 @@ type past struct {
 	spared     time.Duration // for how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
 
 	// The window of its promise to be back ends at windowV; 0 stands for no window. windowBy
-	// is the life of the sender that made the promise for itself; it is empty if the promise
-	// was made by hand, or if there is no window.
+	// is the life of the sender, if that made the promise for itself; it is empty if the
+	// promise was made by hand, or if there is no window.
 	windowV   time.Duration
 	windowBy  string
 	shared    bool // the sender in windowBy beat for the host too
@@ -285,7 +285,7 @@ var noSpeakers speakers
 // A speaker is a life of a sender that beats for a host.
 type speaker struct {
 	life   string        // empty for an unused entry
-	since  int64         // its first beat for the host, unix ns
+	since  int64         // when it first beat for the host, unix ns
 	sinceV time.Duration // likewise
 	heardV time.Duration // its latest beat
 }

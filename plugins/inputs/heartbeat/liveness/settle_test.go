@@ -141,7 +141,7 @@ func TestAskedIsNotHeard(t *testing.T) {
 	require.Greater(t, r.view(shop).Age, time.Minute)
 }
 
-// The reason in a goodbye is that the address of its process, even if the process before has
+// The reason in a goodbye is that of its process, even if the process before has
 // left and no beat of this one was received.
 func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	r := newRig(t)

@@ -42,7 +42,7 @@ type Terms struct {
 	Margin       int           // beyond a declared interval, in 1/256 of it; > 0; see MarginOf
 	Patience     time.Duration // accepted delay beyond an interval or a due time, instead of Margin; 0 for none
 	Grace        time.Duration // from the end of a long connection without a goodbye to death; >= 0
-	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three of its intervals; 0 keeps it forever
+	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three learned from its beatss; 0 keeps it forever
 
 	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for the declared interval
 	Hours     *calendar.Hours    // the hours at which the peer is expected; nil for always

@@ -646,8 +646,8 @@ func (p *peer) foreignWakeV(o *Options) time.Duration {
 }
 
 // forgetV returns when a peer that has ended is forgotten, or never. A peer with a pending
-// promise is kept. So is a dead peer for three of its intervals: a daily job is still known
-// when it should have run again.
+// promise is kept. So is a dead peer for three learned from its beatss: a daily job is still
+// known when it should have run again.
 func (p *peer) forgetV(o *Options) time.Duration {
 	var keep time.Duration
 	switch {

@@ -123,7 +123,7 @@ type Tracker struct {
 
 	// order contains each peer once, at its index, and so does the list of its host. A lookup
 	// searches that list. The map peers contains only the peers of crowded hosts, under their
-	// IDs, and nameless peers: each under the pid the address of its process, and under the
+	// IDs, and nameless peers: each under the pid of its process, and under the
 	// pids of replaced processes that are not peers themselves. An ID in peers always leads to
 	// a peer in order.
 	order  []*peer

@@ -73,7 +73,7 @@ type Details struct {
 	Observed netip.Addr    // where its latest beat really came from; invalid if unknown
 	HeardBy  string        // the mate that received its latest beat; "" for this collector
 	BackIn   time.Duration // how much is left of its promise to be back; 0 for none
-	Jobs     int           // jobs that have begun and not ended
+	Jobs     int           // jobs jobs that have begun and not ended
 
 	Schedule  string        // when its beats are due, with the time zone; "" for none
 	Due       time.Time     // when the next beat is due, wall clock; zero without Schedule
