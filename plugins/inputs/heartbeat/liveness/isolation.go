@@ -261,7 +261,7 @@ func (t *Tracker) holdsBack(p *peer) bool {
 // is silent must not look healthy.
 func (t *Tracker) hold(p *peer, now time.Time) {
 	t.become(p, Unknown, ReasonIsolated, now)
-	p.reason, p.changed = ReasonIsolated, true // also if it was unknown before
+	p.reason, p.changed = ReasonIsolated, true // even if it was unknown before
 	t.rewake(p)
 }
 

@@ -20,7 +20,7 @@ import (
 const (
 	// askLead is how long before a peer would be suspect the mates are asked about it.
 	askLead = time.Second
-	// The mates are asked about a peer once it is late by 1/lateShare learned from its beats.
+	// The mates are asked about a peer once it is late by 1/lateShare of its interval.
 	lateShare = 10
 	// AnswerTime is how long to wait for answers.
 	AnswerTime = 3 * time.Second
