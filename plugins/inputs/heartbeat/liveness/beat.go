@@ -88,7 +88,7 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 		return t.stale(p, b, duplicate, now)
 	}
 	run := p.run
-	place, steps := p.place(b.Run, b.Seq)
+	place, steps := p.judgeOrder(b.Run, b.Seq)
 	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
 		place = late
 	}
@@ -148,7 +148,7 @@ func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time)
 	p.beats++
 	p.heard, p.heardV, p.host.heard = at, verdict, at
 	t.noteConn(p, &p.process, b.Conn, at)
-	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.lost(now))
+	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.notListened(now))
 	if p.host.own == p {
 		p.changed = p.host.addSpeaker(p.life, verdict, now) || p.changed
 	}
@@ -273,7 +273,7 @@ func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) 
 			steps = 0
 		}
 		p.changed = p.changed || o.interval != b.Interval || o.margin != b.Margin
-		t.learn(o, b, steps, out.Gap, t.lost(now))
+		t.learn(o, b, steps, out.Gap, t.notListened(now))
 	}
 	out.Silence = t.silence(p, o)
 	out.Fate, out.At = t.admit(p, b, at, now)
@@ -399,7 +399,7 @@ func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, no
 	p.noteSpeaker(b)
 	t.noteMaxDelay(p, at, now)
 	if b.Status == SaysAlive { // an end may be reported by hand, from a host whose beats do not arrive here
-		t.hearHere(p)
+		t.noteBeatHere(p)
 	}
 	p.changed = p.changed || o.cutLong
 	o.verified, o.unheard = b.Verified, false
@@ -409,7 +409,7 @@ func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, no
 	t.clearLoss(o)
 	t.isolation.removeSilent(p.host)
 	t.noteConn(p, o, b.Conn, at)
-	p.lone = p.lone && !p.onLong()
+	p.lone = p.lone && !p.hasLongConn()
 	t.wakeWaiting(p, now)
 }
 
@@ -498,7 +498,7 @@ func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known b
 		t.locate(p, b, now)
 	}
 	switch {
-	case match == newProcess, match == bootedProcess, p.rests() && !b.Cancel:
+	case match == newProcess, match == bootedProcess, p.waitsForSchedule() && !b.Cancel:
 		t.endPromise(p, now.Sub(t.epoch)) // it is back
 	case p.windowV <= t.verdict(now):
 		p.closeWindow()

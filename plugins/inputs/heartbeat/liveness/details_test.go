@@ -44,7 +44,7 @@ func TestDetailsNameTheMateThatReceivesAPeer(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx"), Interval: 10 * time.Second})
 	p := tracker.order[0]
-	tracker.hearElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
+	tracker.noteBeatElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
 	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
 	p.elsewhere.heard = p.lastHeard()
 	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "its latest beat here is as late")

@@ -237,9 +237,9 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	t.leave(p, b, now)
 }
 
-// rests reports whether p has finished and is next expected at the time that its schedule
+// waitsForSchedule reports whether p has finished and is next expected at the time that its schedule
 // gives.
-func (p *peer) rests() bool {
+func (p *peer) waitsForSchedule() bool {
 	return p.terms.Schedule != nil && p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
 }
 
@@ -261,7 +261,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	if p.state == Dead {
 		p.changed = p.changed || p.reason != ReasonExited
 		p.reason = ReasonExited // better evidence than silence
-		t.vacant.add(p)         // it may have taken the place of a dead peer
+		t.vacant.add(p)         // p may have left the queue when this process began
 	}
 }
 
@@ -362,11 +362,11 @@ func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 	}
 }
 
-// cancel takes back the promise of p and, if p is a host, those of its services. A peer that
-// has left because of the promise is expected again.
+// cancel withdraws the promise of p and, if p is a host, the promises of its services. A peer
+// that has left because of the promise is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
 	if t.endWindow(p, now); p.host.own == p {
-		t.withServices(p, taking, now, func(service *peer, now time.Time) {
+		t.withServices(p, withdrawing, now, func(service *peer, now time.Time) {
 			if service.follows() {
 				t.endWindow(service, now)
 			}

@@ -43,5 +43,5 @@ func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 	c.ended(1, Closed)
 	b.Conn = 0
 	c.observe(b)
-	require.False(t, c.tracker.lookUp(b.ID).onLong())
+	require.False(t, c.tracker.lookUp(b.ID).hasLongConn())
 }

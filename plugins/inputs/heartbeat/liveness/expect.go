@@ -156,8 +156,8 @@ func newExpectations(count int) expectations {
 	return expectations{make([]*expectation, 0, count), make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
 }
 
-// orderIf returns all peers if they are needed, else none.
-func (t *Tracker) orderIf(needed bool) []*peer {
+// peersIf returns all peers if they are needed, else none.
+func (t *Tracker) peersIf(needed bool) []*peer {
 	if !needed {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (t *Tracker) orderIf(needed bool) []*peer {
 
 // meetAddresses returns the portion that finds the peers at the expected addresses.
 func (t *Tracker) meetAddresses(all *expectations) portion {
-	return each(t.orderIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
+	return each(t.peersIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
 		for _, e := range all.byAddr[p.addr] {
 			e.met = e.met || p.index >= 0 && e.fits(p)
 		}
@@ -208,7 +208,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 
 // findNeedless returns the portion that finds the placeholders that are no longer needed.
 func (t *Tracker) findNeedless(needless *[]*peer) portion {
-	return each(t.orderIf(t.placeholders > 0), perUnit, func(p *peer) {
+	return each(t.peersIf(t.placeholders > 0), perUnit, func(p *peer) {
 		if p.expected && !t.stillNeeded(p) {
 			*needless = append(*needless, p)
 		}

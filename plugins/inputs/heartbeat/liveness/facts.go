@@ -49,7 +49,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	}
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
-		t.hearElsewhere(p, mate, at, now)
+		t.noteBeatElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
 	}
@@ -107,7 +107,7 @@ func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	}
 	before, sure := p.followed(b.life())
 	if b.Status == SaysAlive {
-		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
+		ended := p.state.over() && at-doubt <= p.lastBeatAnywhere()+sameBeat
 		return known && (ended || sure && !p.state.over() || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
@@ -281,8 +281,8 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.changed = true
 }
 
-// mergeTotals takes the larger of each total and of each count of events, unless the states
-// differ: then one side has yet to count the change.
+// mergeTotals sets each total and each count of events to the larger one of p and r, unless
+// the states differ: then one side has yet to count the change.
 func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
@@ -385,7 +385,7 @@ func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 	return p.weighsLess(r)
 }
 
-// weighsLess reports whether the reason in r counts more than that of p.
+// weighsLess reports whether the reason in r counts more than the reason of p.
 func (p *peer) weighsLess(r *Record) bool {
 	if ours, theirs := p.reason.weight(), r.Reason.weight(); ours != theirs {
 		return ours < theirs
@@ -439,7 +439,7 @@ func (p *peer) followed(life string) (ok, sure bool) {
 		return false, false
 	}
 	stands := p.hasConn() && p.link.from >= e.lifeAt
-	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
+	return true, stands || p.lastBeatAnywhere()-e.lifeAt >= p.span()/2
 }
 
 // surelyFollowed reports whether another life has certainly followed the given one.
@@ -541,8 +541,7 @@ func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Ti
 	t.notePromise(p, at)
 }
 
-// learnWindow opens the window of p, whose end a mate reports, if the promise was that of its
-// host.
+// learnWindow opens the window of p, whose end a mate reports, if its host made the promise.
 func (t *Tracker) learnWindow(p *peer, r *Record, now time.Time) {
 	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))

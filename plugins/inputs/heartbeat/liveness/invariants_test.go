@@ -153,7 +153,7 @@ func (c *checker) hangs(l *loss) bool {
 func (c *checker) checkWake(i int, p *peer) {
 	t := c.t
 	latest := p.wakeV(&t.opts)
-	if p.runsOut() {
+	if p.hasDeadline() {
 		latest = p.deadlineV() + TickInterval
 	}
 	waits := !p.state.over() && p.waits()

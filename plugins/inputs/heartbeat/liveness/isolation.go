@@ -316,7 +316,8 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	t.next(forgetSilent, each(slices.Clone(t.order), 1, func(p *peer) { t.judgeAgain(p, lasted, bonus, now) }))
 }
 
-// judgeAgain judges p again, if it was held during an isolation of that length.
+// judgeAgain judges p again, if its verdict was held back during an isolation that lasted that
+// long.
 func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time) {
 	if p.index < 0 || p.reason != ReasonIsolated && p.reason != ReasonRestored {
 		return

@@ -101,7 +101,7 @@ func (p *peer) addJob(j job) {
 	past.jobs.open, p.changed = append(past.jobs.open, j), true
 }
 
-// limitOf returns when a job exceeds its runtime, if that much is left of it; 0 stands for no
+// limitOf returns when a job with the given remaining runtime exceeds it; 0 stands for no
 // limit.
 func limitOf(left, nowV time.Duration) time.Duration {
 	if left == 0 {
@@ -213,16 +213,16 @@ func (t *Tracker) judgeJobs(p *peer, now time.Time) (goOn bool) {
 	limitV, limited := p.limited()
 	if limited && t.tickV >= limitV && !p.state.over() {
 		if confirmed, again := t.confirmedDead(p, limitV), t.secondTick(p); confirmed && again {
-			t.overrun(p, now)
+			t.noteOverrun(p, now)
 		}
 	}
 	return limited
 }
 
-// overrun notes that the last limited job of p has exceeded its runtime. If a collector was
+// noteOverrun notes that the last limited job of p has exceeded its runtime. If a collector was
 // away during the job, or this one is cut off, the job may have ended. In that case p becomes
 // unknown, and has the same allowed silence as after a beat.
-func (t *Tracker) overrun(p *peer, now time.Time) {
+func (t *Tracker) noteOverrun(p *peer, now time.Time) {
 	last := p.jobs.open[0]
 	p.dropJob(last.id)
 	if !last.unsure && !t.holdsBack(p) {

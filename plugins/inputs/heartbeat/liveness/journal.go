@@ -47,7 +47,7 @@ type unsaved struct {
 	late [lateClasses]int
 }
 
-// goneAtOnce is how many IDs of removed peers are taken at once.
+// goneAtOnce is how many IDs of removed peers TakeUnsaved returns at most.
 const goneAtOnce = 4096
 
 // Changes contains what must be saved, as of one instant. Changes without records state that

@@ -210,8 +210,8 @@ func (p *peer) editElsewhere() *elsewhere {
 	return p.elsewhere
 }
 
-// heardAnywhere returns when the latest beat of p was received, here or by a mate.
-func (p *peer) heardAnywhere() time.Duration {
+// lastBeatAnywhere returns when the latest beat of p was received, here or by a mate.
+func (p *peer) lastBeatAnywhere() time.Duration {
 	heard := p.lastHeard()
 	if e := p.elsewhere; e != nil {
 		heard = max(heard, e.heard)
@@ -478,7 +478,7 @@ func (t *Tracker) noteMaxDelay(p *peer, at time.Duration, now time.Time) {
 // waited returns for how long a message read at the given time may have waited because the
 // collector did not listen.
 func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
-	lost := t.lost(now)
+	lost := t.notListened(now)
 	switch {
 	case lost > 0 && at >= t.tick: // no tick has noticed the stall yet
 		return lost
@@ -563,9 +563,9 @@ func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	t.ask(p, t.tickV)
 }
 
-// hearHere notes that a beat of p was received here. This collector judges p from now on, and
+// noteBeatHere notes that a beat of p was received here. This collector judges p from now on, and
 // earlier reports of mates no longer matter.
-func (t *Tracker) hearHere(p *peer) {
+func (t *Tracker) noteBeatHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.by != ""
 		if e.wanted {
@@ -580,11 +580,12 @@ func (t *Tracker) hearHere(p *peer) {
 // again.
 func (t *Tracker) mark(p *peer) {
 	if t.opts.Mates {
-		t.marks[p.id().Hash()] = p.heardAnywhere()
+		t.marks[p.id().Hash()] = p.lastBeatAnywhere()
 	}
 }
 
-// marked reports whether a peer whose last beat was at heard was forgotten here.
+// marked reports whether this collector has forgotten the peer with this hash since its beat
+// at heard.
 func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
 	last, ok := t.marks[hash]
 	if ok && t.tick-last > marksKept {

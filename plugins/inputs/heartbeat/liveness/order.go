@@ -31,11 +31,11 @@ type Run struct {
 	High int64 // the highest number received; 0 for an unused entry
 }
 
-// place judges a beat of p within its run. It returns by how many beats this one follows the
+// judgeOrder judges a beat of p within its run. It returns by how many beats this one follows the
 // previous one, or 0 if that is unknown. Numbers of different runs are not compared. If the
 // run has no name, a lower number does not prove that a beat is old: the sender may have
 // restarted.
-func (p *peer) place(name string, seq int64) (order, int64) {
+func (p *peer) judgeOrder(name string, seq int64) (order, int64) {
 	if seq == 0 {
 		return fresh, 0
 	}

@@ -154,7 +154,7 @@ type past struct {
 	reportedSince time.Duration // when reported began, if reportedApart
 
 	held       time.Duration // for how long earlier collectors held back the verdict on its silence
-	heldPartly time.Duration // the part of held while only some of the hosts were silent
+	heldPartly time.Duration // the part of held in which only some of the hosts were silent
 	spared     time.Duration // for how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
 
 	// The window of its promise to be back ends at windowV; 0 stands for no window. windowBy

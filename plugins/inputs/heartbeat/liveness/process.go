@@ -142,7 +142,7 @@ func (o *process) sameSender(b *Beat) bool {
 }
 
 // lives reports whether a former process is alive beside the current one: it beats, has a
-// connection, or nothing is known of its end.
+// connection, or is presumed alive.
 func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
 // span is the interval in which a living process is expected to beat: declared or guessed.
@@ -360,8 +360,8 @@ func (o *process) linkOver(conn ConnID) *link {
 // hasConn reports whether o has a connection.
 func (o *process) hasConn() bool { return o.link.conn != 0 }
 
-// onLong reports whether o has a long connection.
-func (o *process) onLong() bool {
+// hasLongConn reports whether o has a long connection.
+func (o *process) hasLongConn() bool {
 	for l := range o.connections {
 		if l.long {
 			return true
@@ -504,7 +504,8 @@ func (c *conns) remove(conn ConnID, p *peer) {
 // count returns how many peers beat over conn, or 0 if there is at most one.
 func (c *conns) count(conn ConnID) int { return len(c.shared[conn]) }
 
-// takeSome is take for n of the peers of a connection that has ended, in no particular order.
+// takeSome removes n of the peers of a connection that has ended, and returns them in no
+// particular order.
 func (c *conns) takeSome(conn ConnID, n int) []*peer {
 	peers := c.shared[conn]
 	if len(peers) <= n {

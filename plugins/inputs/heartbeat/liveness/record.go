@@ -48,7 +48,7 @@ type Record struct {
 	Patience time.Duration // accepted delay beyond Due
 
 	Held       time.Duration // for how long verdicts were held back because it was silent together with other hosts
-	HeldPartly time.Duration // the part of Held while only some of the hosts were silent
+	HeldPartly time.Duration // the part of Held in which only some of the hosts were silent
 	Spared     time.Duration // for how long in total the verdict on it was held back and its deadline prolonged
 	Window     time.Duration // how much is left of its promise to be back; 0 for none
 	Promise    time.Time     // when the promise was made, changed, kept or withdrawn; zero for never, or if there are no mates
@@ -121,7 +121,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	r := Record{
 		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
-		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.onLong() || p.cutLong,
+		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.hasLongConn() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
 		Process: p.ident, Runs: p.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
 		Speaker: p.life, Speakers: p.speakers(),
@@ -335,7 +335,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e := p.editElsewhere()
 		e.livesBefore, e.lifeAt = []string{lifeOf(r.Runs[1].Name)}, p.heard
 	}
-	if t.keepsSinceV(r.State) {
+	if t.needsVerdictTime(r.State) {
 		p.editPast().sinceV = t.tickV - max(saved.Sub(r.Since), 0)
 	}
 	if p.host.own == p {

@@ -49,7 +49,7 @@ type Terms struct {
 	Hours     *calendar.Hours    // the hours at which the peer is expected; nil for always
 	Ephemeral bool               // a peer that falls silent counts as left
 
-	Fixed bool   // DeadAfter applies, whatever interval is declared
+	Fixed bool   // DeadAfter applies even if the peer declares an interval
 	Rule  string // the name of the rule for this peer; empty if an option applies
 }
 
@@ -324,7 +324,7 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 // process that declares an interval and stays connected is a running job: it beats at that
 // interval until it ends.
 func (p *peer) onSchedule(o *process) bool {
-	running := func() bool { return o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong) }
+	running := func() bool { return o.interval > 0 && (o.hasLongConn() || o.lostLong || o.cutLong) }
 	return p.terms.Schedule != nil && !running()
 }
 
@@ -470,7 +470,7 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	switch alone := !p.connected(); {
 	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // it has beaten since
 		return
-	case p.rests():
+	case p.waitsForSchedule():
 		if !t.noteMissed(p, heard, from, now) {
 			t.continueWaiting(p, now, false)
 		}
@@ -512,7 +512,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	justBack := now.Sub(t.back) < aroundAway
 	switch missed := justBack && t.noteMissed(p, heard, t.away, now); {
 	case terms.Schedule == nil: // it waits until the peer declares an interval
-		interval, margin := t.usualOf(p.id(), before)
+		interval, margin := t.intervalWithoutSchedule(p.id(), before)
 		t.declare(&p.process, interval, margin)
 		t.renew(p, &p.process, p.heardV)
 	case !justBack && p.due == nil: // an earlier due time does not concern this schedule
@@ -543,7 +543,7 @@ func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 // setBack adjusts the deadline of p after the wall clock was set back: the clock may have been
 // wrong for a long time.
 func (t *Tracker) setBack(p *peer, now time.Time) {
-	rests := p.rests()
+	rests := p.waitsForSchedule()
 	if p.index < 0 || p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
 		return
 	}
@@ -567,9 +567,9 @@ func (p *peer) dropOtherDue() {
 	}
 }
 
-// usualOf returns the interval and the margin of a peer whose terms no longer have a schedule.
+// intervalWithoutSchedule returns the interval and the margin of a peer whose terms no longer have a schedule.
 // They come from its expectation or from the former schedule.
-func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration) {
+func (t *Tracker) intervalWithoutSchedule(id ID, before *Terms) (interval, margin time.Duration) {
 	for _, e := range t.expectations.byID[id] {
 		if e.Interval > 0 {
 			return e.Interval, e.Margin

@@ -143,7 +143,7 @@ const (
 	retiring                  // they follow their host, and the goodbye of the dead host applies to them too
 	waking                    // they are checked, because the host has beaten
 	closing                   // their windows end, because the host will not come back
-	taking                    // their promises are withdrawn together with that of the host
+	withdrawing               // their promises are withdrawn together with the promise of the host
 )
 
 // withServices visits the services of a host, whose own peer is own: at once if they are few,
@@ -204,7 +204,7 @@ func (t *Tracker) doChores(n int) int {
 func (t *Tracker) beginTick(now time.Time) {
 	at, before, wall := now.Sub(t.epoch), t.tick, time.Unix(0, t.tickWall)
 	step := max(at-t.tick, 0)
-	lost := t.lost(now)
+	lost := t.notListened(now)
 	if lost > 0 {
 		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
 		t.stall, t.stallEnd = lost, at
@@ -221,10 +221,10 @@ func (t *Tracker) beginTick(now time.Time) {
 	}
 }
 
-// lost returns for how long the collector has not listened since the last tick; it is not
+// notListened returns for how long the collector has not listened since the last tick; it is not
 // positive if it has listened. It uses the wall clock too, because on Linux the monotonic
 // clock stops while the machine is suspended.
-func (t *Tracker) lost(now time.Time) time.Duration {
+func (t *Tracker) notListened(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
@@ -317,7 +317,7 @@ func (t *Tracker) judgePromise(p *peer, now time.Time) {
 		p.closeWindow()
 		return
 	}
-	if p.rests() { // its schedule follows the wall clock
+	if p.waitsForSchedule() { // its schedule follows the wall clock
 		if left := p.terms.until(p.due.At, t.wall(t.tickV)).Dead; left > 0 {
 			p.setWindow(t.tickV+left, p.windowBy)
 		}
@@ -389,7 +389,8 @@ func (p *peer) successor() (speaker, bool) {
 	return speaker{}, false
 }
 
-// promiseV returns when the promise that applies to p ends: its own or that of its host.
+// promiseV returns when the promise that applies to p ends: its own promise or the promise of
+// its host.
 func (p *peer) promiseV() time.Duration {
 	window := p.windowV
 	if own := p.host.own; own != nil {

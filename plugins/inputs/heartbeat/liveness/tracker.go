@@ -1,7 +1,7 @@
 // Package liveness decides which peers are alive. It is a state machine: beats, ends of
 // connections and ticks of a clock go in, transitions come out.
 //
-// Time is an argument. The package holds no clock, lock, goroutine, socket or logger, and
+// Time is an argument. The package contains no clock, lock, goroutine, socket or logger, and
 // knows nothing of bytes, metrics or files. Its tests therefore need no real time.
 //
 // Silence is measured on the verdict clock, which advances only while the collector is really
@@ -22,7 +22,7 @@
 //	words.go       their short reports: HearWords
 //	facts.go       their full reports: HearFact, HearRecords; ends that differ
 //
-// What the inputs change:
+// These files define the state that the inputs change:
 //
 //	tracker.go     all peers
 //	peer.go        a peer, and its host, which its services follow
@@ -31,7 +31,7 @@
 //	values.go      the values: ID, Process, Beat, State, Reason
 //	transition.go  the output: View, Transition, event IDs
 //
-// What the verdict depends on:
+// These files contain the rules for the verdict:
 //
 //	silence.go     how long a peer may be silent: the operator's terms, its schedule
 //	isolation.go   whether it is the collector that is cut off; witnesses
@@ -243,7 +243,7 @@ func (t *Tracker) peerOf(b *Beat) *peer {
 	return t.lookUp(b.ID)
 }
 
-// lookUp returns the peer known by id, or nil.
+// lookUp returns the peer with the given ID, or with that ID as an alias, or nil.
 func (t *Tracker) lookUp(id ID) *peer {
 	h := t.bySource[id.Source]
 	if h == nil {

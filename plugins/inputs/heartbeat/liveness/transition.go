@@ -138,7 +138,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	case p.state == Dead:
 		v.Suspicion = 1
 		v.DeadFor += v.Lasting
-	case p.runsOut():
+	case p.hasDeadline():
 		v.Deadline = max(p.deadlineV()-t.verdict(now), 0)
 		v.Suspicion = p.suspicion(t.verdict(now))
 	}
@@ -148,16 +148,16 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 // age returns the time since the last known beat of p. If only a mate receives its beats, p
 // counts as having beaten in time, because the mate would have reported a late beat.
 func (p *peer) age(at time.Duration) time.Duration {
-	age := at - p.heardAnywhere()
+	age := at - p.lastBeatAnywhere()
 	if p.foreign() && p.state == Alive {
 		return min(age, p.span())
 	}
 	return age
 }
 
-// runsOut reports whether this collector waits for a beat of p and will report it dead if none
+// hasDeadline reports whether this collector waits for a beat of p and will report it dead if none
 // comes.
-func (p *peer) runsOut() bool {
+func (p *peer) hasDeadline() bool {
 	if p.foreign() {
 		return false
 	}
@@ -206,13 +206,13 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 }
 
-// keepsSinceV reports whether the verdict time of the change to state is needed. It decides
+// needsVerdictTime reports whether the verdict time of the change to state is needed. It decides
 // how long the peer is kept, and whether mates judge it.
-func (t *Tracker) keepsSinceV(state State) bool { return state.over() || t.opts.Mates }
+func (t *Tracker) needsVerdictTime(state State) bool { return state.over() || t.opts.Mates }
 
 // noteVerdictTime notes the verdict time at which p changed to state, if that is needed.
 func (t *Tracker) noteVerdictTime(p *peer, state State, verdict time.Duration) {
-	if t.keepsSinceV(state) {
+	if t.needsVerdictTime(state) {
 		p.editPast().sinceV = verdict
 	}
 }

@@ -77,7 +77,7 @@ func (p Process) rebooted(other Process) bool {
 	return p.Boot != "" && other.Boot != "" && p.Boot != other.Boot
 }
 
-// completed returns p, with its unknown parts taken from other.
+// completed returns p with its unknown parts replaced by those of other.
 func (p Process) completed(other Process) Process {
 	if p.Boot == "" {
 		p.Boot = other.Boot
@@ -261,7 +261,8 @@ func (r Reason) reported() bool {
 }
 
 // A Health is what a peer reports about itself beyond being alive. The numbers never change,
-// because state files contain them and databases contain those of Code.
+// because state files contain them. The numbers that Code returns are stored in databases and
+// never change either.
 type Health uint8
 
 // The values of Health.

@@ -66,7 +66,7 @@ func (t *Tracker) goneWord(hash uint64, now time.Time) Word {
 // forgetAsMate forgets p if p is unchanged since it was restored and a mate has forgotten it:
 // the end of p was reported while this collector was away.
 func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
-	if p != nil && p.here == 0 && !p.foreign() && p.heardAnywhere()-t.doubt(p) <= heard+sameBeat {
+	if p != nil && p.here == 0 && !p.foreign() && p.lastBeatAnywhere()-t.doubt(p) <= heard+sameBeat {
 		t.forget(p, now)
 	}
 }
@@ -139,7 +139,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Durati
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
-	if w.Promise == 0 { // the promise is that of its host, or there is none
+	if w.Promise == 0 { // its host made the promise, or there is none
 		t.followWindow(p, w, now)
 	}
 	t.becomeAs(p, w, now)
@@ -216,7 +216,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		return
 	}
 	if younger {
-		t.hearElsewhere(p, mate, heard, now)
+		t.noteBeatElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
 	if p.state != Suspect || w.Process == p.fingerprint() { // otherwise the beat of the other process, or the record of p, is on its way
@@ -234,7 +234,7 @@ func (t *Tracker) learnDeath(p *peer, w *Word, mate string, heard time.Duration,
 			p.reason, p.changed = w.Reason, true
 		}
 	case back:
-		t.hearElsewhere(p, mate, heard, now)
+		t.noteBeatElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
 	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // its window continued while this collector was stopped
 		p.closeWindow()
@@ -254,7 +254,7 @@ func (t *Tracker) learnDeath(p *peer, w *Word, mate string, heard time.Duration,
 // has no connection here.
 func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
 	_, limited := p.limited() // if it is limited, its silence is not judged
-	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
+	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.lastBeatAnywhere()-sameBeat && !p.connected()
 }
 
 // loseElsewhere notes that the last connection of p has ended at a mate: the deadline is
@@ -269,8 +269,8 @@ func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 	t.vacant.add(p)
 }
 
-// hearElsewhere notes that a mate has received a beat of p.
-func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
+// noteBeatElsewhere notes that a mate has received a beat of p.
+func (t *Tracker) noteBeatElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	e := p.editElsewhere()
 	if heard > e.goodbyeAt {
 		e.goodbye = ReasonNone
