@@ -139,11 +139,11 @@ type chore struct {
 type choreKind uint8
 
 const (
-	updating choreKind = iota // they follow their host
-	retiring                  // they follow their host, and the goodbye of the dead host applies to them too
-	waking                    // they are checked, because the host has beaten
-	closing                   // their windows end, because the host will not come back
-	withdrawing               // their promises are withdrawn together with the promise of the host
+	updating    choreKind = iota // they follow their host
+	retiring                     // they follow their host, and the goodbye of the dead host applies to them too
+	waking                       // they are checked, because the host has beaten
+	closing                      // their windows end, because the host will not come back
+	withdrawing                  // their promises are withdrawn together with the promise of the host
 )
 
 // withServices visits the services of a host, whose own peer is own: at once if they are few,
