@@ -499,7 +499,7 @@ func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known b
 	}
 	switch {
 	case match == newProcess, match == bootedProcess, p.waitsForSchedule() && !b.Cancel:
-		t.endPromise(p, now.Sub(t.epoch)) // it is back
+		t.endPromise(p, now.Sub(t.epoch)) // the peer is back
 	case p.windowV <= t.verdict(now):
 		p.closeWindow()
 	}

@@ -11,12 +11,12 @@ import (
 // window is how far the tests allow a clock to be off.
 const window = 5 * time.Minute
 
-// newGuard returns a life in which signed beats are judged.
+// newGuard returns a rig that judges signed beats.
 func newGuard(t *testing.T) *rig {
 	return newRig(t, func(o *Options) { o.ReplayWindow = window })
 }
 
-// signed returns a signed beat that is sent now, by a clock that is off by that much.
+// signed returns a signed beat that is sent now, by a clock that is wrong by off.
 func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 	return Beat{
 		ID: peerID("web-1", "host"), Run: run, Seq: seq, Interval: time.Minute,
@@ -26,7 +26,7 @@ func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 
 func TestReplayIsRefused(t *testing.T) {
 	for name, try := range map[string]struct {
-		again func(l *rig, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
+		again func(l *rig, old Beat) Beat // the beat that is sent after old, "a" 7, and "b" 1
 		after bool                        // the refusal gives a time
 	}{
 		"the latest once more":      {again: func(l *rig, _ Beat) Beat { return l.signed("b", 1, 0) }},
@@ -57,8 +57,8 @@ func TestReplayIsRefused(t *testing.T) {
 	}
 }
 
-// A wrong clock costs no beat of a sender that continues its run, and setting our clock costs
-// no beat of a new run.
+// No beat of a sender that continues its run is lost because of a wrong clock, and no beat of
+// a new run because our clock was set.
 func TestClocksDoNotEndRuns(t *testing.T) {
 	l := newGuard(t)
 	seq := int64(0)
@@ -79,7 +79,7 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 	accepted("c", -24*time.Hour)
 }
 
-// A run continues although its clock is wrong and others come and go beside it.
+// A run continues although its clock is wrong and other runs begin and end beside it.
 func TestWrongClockBesideOneShots(t *testing.T) {
 	l := newGuard(t)
 	require.Equal(t, Accepted, l.observe(l.signed("daemon", 1, 0)).Fate)
@@ -108,8 +108,8 @@ func TestClockOfASenderMayBeSetBack(t *testing.T) {
 	}
 }
 
-// If there are more runs within the window than are remembered, each must begin later than
-// those that are forgotten.
+// If there are more runs within the window than are remembered, each new run must begin later
+// than all forgotten runs.
 func TestRunsBeyondThoseRemembered(t *testing.T) {
 	l := newGuard(t)
 	runs := make([]Beat, maxSignedRuns+4)
@@ -122,7 +122,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 	for _, b := range runs {
 		require.Equal(t, Replayed, l.observe(b).Fate)
 	}
-	late := l.signed("late", 1, -17*time.Second) // than the last one forgotten
+	late := l.signed("late", 1, -17*time.Second) // later than the last forgotten run
 	out := l.observe(late)
 	require.Equal(t, Replayed, out.Fate)
 	require.Equal(t, Accepted, l.observe(l.signed("behind", 1, -15*time.Second)).Fate)
@@ -143,7 +143,7 @@ func TestUnsignedPeersKeepNoProof(t *testing.T) {
 	require.Nil(t, l.tracker.lookUp(b.ID).proof)
 }
 
-// Within a run a clock may be wrong; that does not let beats of other runs in.
+// Within a run a clock may be wrong; beats of other runs are not accepted because of it.
 func TestWrongClocksOpenNoWay(t *testing.T) {
 	l := newGuard(t)
 	old := l.signed("a", 1, 0)
@@ -165,8 +165,8 @@ func TestWrongClocksOpenNoWay(t *testing.T) {
 	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, but not when its last beat was")
 }
 
-// When our clock was an hour ahead and is corrected, no sender has to wait for an hour to
-// begin a run.
+// When our clock was an hour ahead and is corrected, no sender has to wait an hour before it
+// can begin a run.
 func TestOurClockMayBeSetBack(t *testing.T) {
 	l := newGuard(t)
 	l.observe(l.signed("a", 1, 0))
@@ -181,7 +181,7 @@ func TestOurClockMayBeSetBack(t *testing.T) {
 	require.Equal(t, Replayed, next.observe(b).Fate)
 }
 
-// Beats are accepted once, whatever becomes of runs in between.
+// Each beat is accepted only once, even if runs are forgotten in between.
 func TestNothingIsHeardTwice(t *testing.T) {
 	l := newGuard(t)
 	var said []Beat
@@ -198,7 +198,7 @@ func TestNothingIsHeardTwice(t *testing.T) {
 	require.Len(t, said, 40)
 }
 
-// A peer that was forgotten, or was never known, needs a clock that is right.
+// A peer that was forgotten, or was never known, must have a correct clock.
 func TestStrangersNeedTheTime(t *testing.T) {
 	l := newGuard(t)
 	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
@@ -206,7 +206,7 @@ func TestStrangersNeedTheTime(t *testing.T) {
 	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
 }
 
-// What was received is not forgotten by a restart of the collector.
+// After a restart, the collector still knows which beats it has received.
 func TestReplaySurvivesARestart(t *testing.T) {
 	l := newGuard(t)
 	old := l.signed("a", 7, 0)
@@ -244,9 +244,9 @@ func TestRecordOfTwoRuns(t *testing.T) {
 func TestPeerBelongsToAUser(t *testing.T) {
 	const root, alice, bob = 0, 1000, 1001
 	for name, c := range map[string]struct {
-		before []uint32 // users that beat, one after the other
-		ends   Status   // sent by the last of them
-		user   uint32   // users that beat then
+		before []uint32 // users that beat before, one after the other
+		ends   Status   // status of the last beat before
+		user   uint32   // user that beats then
 		want   Fate
 	}{
 		"its own":                {[]uint32{alice}, SaysAlive, alice, Accepted},
