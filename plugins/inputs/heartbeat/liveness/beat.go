@@ -99,8 +99,8 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 }
 
 // isRoutine reports whether b only reports that p, its peer, is still alive: b is the next
-// beat of its run, and nothing is pending that b could end. Nearly all beats are like that;
-// for them most checks of observeAny can be skipped.
+// beat of its run, and nothing is pending that b could end. Nearly all beats are routine, and
+// most checks of observeAny can be skipped for them.
 func (t *Tracker) isRoutine(p *peer, b *Beat, at time.Duration, now time.Time) bool {
 	return p.state == Alive && !p.lone && p.isNext(b) && p.reportsSame(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
@@ -139,8 +139,8 @@ func (p *past) undisturbed() bool {
 		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// noteRoutine notes that p is still alive, as isRoutine has found. The result is the same as that of
-// observeAny.
+// noteRoutine processes b, for which isRoutine is true. The result is the same as the result
+// of observeAny.
 func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)
@@ -207,7 +207,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	return t.addFor(b, now)
 }
 
-// addFor adds the peer of b.
+// addFor adds a new peer for b and returns it.
 func (t *Tracker) addFor(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
 	p.ident, p.life = b.Process, b.life()
@@ -215,7 +215,8 @@ func (t *Tracker) addFor(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// staleCarried is stale for a beat that a carrier delivered. Its peer may be unknown.
+// staleCarried is stale for a beat that a carrier delivered. The peer of the beat may be
+// unknown.
 func (t *Tracker) staleCarried(b *Beat, place order, c *carried, now time.Time) Outcome {
 	p := t.peerOf(b)
 	t.noteCarried(p, b, c)

@@ -1,6 +1,6 @@
-// Ends. The end of a connection is evidence (ConnEnded); an end that a beat reports is a fact
-// (finish). Both concern one process. A peer has ended when its last process has; until then
-// the end of a process is an event of its own.
+// This file processes ends. The end of a connection is evidence (ConnEnded); an end that a
+// beat reports is a fact (finish). Both concern one process. A peer has ended when its last
+// process has; until then the end of a process is an event of its own.
 //
 // A goodbye may promise that the peer will be back. The promise opens a maintenance window: an
 // end within the window was announced and is not a death.
@@ -89,7 +89,8 @@ func (t *Tracker) endLinks(p *peer, e *connEnd, now time.Time) {
 	}
 }
 
-// endLink notes that a connection of o, a process of p, has ended.
+// endLink removes a connection of o, a process of p, that has ended, and applies the
+// consequences.
 func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	long := o.linkOver(e.conn).long
 	o.dropLink(e.conn)

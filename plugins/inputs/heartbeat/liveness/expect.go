@@ -1,6 +1,6 @@
-// The configuration. Expect names the peers that the operator expects. Until such a peer
-// beats, a placeholder represents it in lists and series, and is dead when its silence has
-// been too long. Near finds the names that a mistyped name may have meant.
+// This file processes the configuration. Expect sets the peers that the operator expects.
+// Until such a peer beats, a placeholder represents it in lists and series, and is dead when
+// its silence has been too long. Near finds the names that a mistyped name may have meant.
 
 package liveness
 

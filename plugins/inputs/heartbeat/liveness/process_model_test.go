@@ -15,12 +15,12 @@ import (
 // These rules must be true of them:
 //
 //   - While a process is alive that has beaten within its own allowed silence, the peer has
-//     not ended, whatever becomes of any other.
-//   - When all have ended or have been silent for too long, it has.
-//   - A reported failure is reported with its exit code, and counted, once.
+//     not ended, even if other processes end.
+//   - When all processes have ended or have been silent for too long, the peer has ended.
+//   - A failure that a beat reports is reported and counted once, with its exit code.
 //   - The peer has left if the last end was a goodbye; otherwise it is dead.
-//   - It is dead when a promise to be back ends that was not kept.
-//   - A restart of the collector, clean or by a crash, changes none of that: a living process
+//   - The peer is dead when its window ends and it is not back.
+//   - After a clean restart or a crash of the collector the same rules apply: a living process
 //     has one interval more to beat, or two after a crash.
 type drama struct {
 	*rig
