@@ -346,8 +346,8 @@ func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, mat
 	return nil, newProcess
 }
 
-// jitter returns the difference between a gap and the declared interval, or as many intervals
-// as the lost beats account for.
+// jitter returns the difference between a gap and the declared interval. If beats were lost,
+// it uses the corresponding number of intervals.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	if interval == 0 || lost >= int64(never/interval) {
 		return 0

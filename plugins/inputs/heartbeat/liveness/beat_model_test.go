@@ -94,7 +94,7 @@ func (tw *twins) something() {
 		tw.same(gone, alsoGone)
 		tw.same(tw.one.DropUnsaved(5), tw.other.DropUnsaved(5))
 	case len(tw.one.order) > 0 && tw.one.opts.Mates:
-		tw.hearMate()
+		tw.reportFromMate()
 	}
 }
 
@@ -104,9 +104,9 @@ func (tw *twins) pass(d time.Duration) {
 	tw.same(tw.one.Tick(tw.now), tw.other.Tick(tw.now))
 }
 
-// hearMate makes a mate report a peer in the same state as here, or almost the same, or ask
-// about it.
-func (tw *twins) hearMate() {
+// reportFromMate makes a mate report a peer in the same state as here, or almost the same, or
+// ask about it.
+func (tw *twins) reportFromMate() {
 	i := tw.rnd.IntN(len(tw.one.order))
 	w := tw.one.Word(i, tw.now)
 	tw.doing = fmt.Sprintf("mate says %+v", w)

@@ -90,36 +90,36 @@ func (d disturbance) clock(at time.Duration) time.Time {
 	return epoch.Add(at)
 }
 
-// graves returns which hosts really die, and when.
-func (d disturbance) graves() map[int]time.Duration {
-	graves := make(map[int]time.Duration)
+// deathTimes returns the hosts that really die, and the times of their deaths.
+func (d disturbance) deathTimes() map[int]time.Duration {
+	deathTimes := make(map[int]time.Duration)
 	for i := range 3 {
-		graves[i] = 115*time.Second + time.Duration(i)*100*time.Millisecond
-		graves[i+3] = troubleAt + d.lasts*2/5 + time.Duration(i)*time.Second
+		deathTimes[i] = 115*time.Second + time.Duration(i)*100*time.Millisecond
+		deathTimes[i+3] = troubleAt + d.lasts*2/5 + time.Duration(i)*time.Second
 	}
 	if d.kind == "rack" {
 		for i := range crowd * 2 / 5 {
-			graves[realDeaths+i] = troubleAt + time.Duration(i)*time.Millisecond
+			deathTimes[realDeaths+i] = troubleAt + time.Duration(i)*time.Millisecond
 		}
 	}
-	return graves
+	return deathTimes
 }
 
 // arrivals returns all beats in the order in which the collector can read them.
-func (d disturbance) arrivals(rnd *rand.Rand, graves map[int]time.Duration) []arrival {
+func (d disturbance) arrivals(rnd *rand.Rand, deathTimes map[int]time.Duration) []arrival {
 	all := make([]arrival, 0, 100*crowd)
 	for who := range crowd {
-		all = append(all, d.arrivalsOf(rnd, who, graves)...)
+		all = append(all, d.arrivalsOf(rnd, who, deathTimes)...)
 	}
 	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	return all
 }
 
-func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, graves map[int]time.Duration) []arrival {
+func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, deathTimes map[int]time.Duration) []arrival {
 	var all []arrival
 	var backOff time.Duration // how long TCP waits before its next try
 	phase := seconds(rnd.Float64())
-	died, mortal := graves[who]
+	died, mortal := deathTimes[who]
 	for seq := int64(1); ; seq++ {
 		sent := phase + time.Duration(seq-1)*time.Second + seconds(math.Abs(rnd.NormFloat64())*0.002)
 		if sent > d.end()+aftermath || mortal && sent > died {
@@ -166,7 +166,7 @@ type play struct {
 	disturbance
 	*rig
 	at      time.Duration // the real time, which the clock of the collector may not show
-	graves  map[int]time.Duration
+	deathTimes  map[int]time.Duration
 	allowed [crowd]time.Duration // silence allowed after the last beat
 	heard   [crowd]time.Duration
 	deaths  map[int]time.Duration // when they were reported
@@ -184,8 +184,8 @@ func newPlay(t *testing.T, d disturbance) *play {
 func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(d.name))))
 	p := newPlay(t, d)
-	p.graves = d.graves()
-	beats := d.arrivals(rnd, p.graves)
+	p.deathTimes = d.deathTimes()
+	beats := d.arrivals(rnd, p.deathTimes)
 	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {
 		if late := d.pauses() && troubleAt < at && at < d.end(); late {
 			at = d.end()
@@ -231,7 +231,7 @@ func (p *play) note(transitions []Transition) {
 		var who int
 		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
 		require.NoError(p.t, err)
-		died, mortal := p.graves[who]
+		died, mortal := p.deathTimes[who]
 		require.True(p.t, mortal && p.at >= died, "%v is reported dead at %v, last beat at %v", tr.ID, p.at, p.heard[who])
 		p.deaths[who] = p.at
 	}
@@ -246,7 +246,7 @@ func (p *play) judge() time.Duration {
 	} else {
 		require.Zero(p.t, p.on, "isolated")
 	}
-	for who, died := range p.graves {
+	for who, died := range p.deathTimes {
 		told, yes := p.deaths[who]
 		require.True(p.t, yes, "%d is never reported", who)
 		require.LessOrEqual(p.t, told, p.latest(who), "%d, last beat at %v, is reported at %v", who, p.heard[who], told)

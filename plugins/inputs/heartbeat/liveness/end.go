@@ -21,8 +21,7 @@ const (
 	// connection for each URL and, for a moment, one more.
 	maxLinks = 16
 	// resetGrace is how much longer than its interval a peer has to reconnect after a reset.
-	// Whatever reset the connection may have notified only the collector; the sender then
-	// notices at its next beat.
+	// The reset may have reached only the collector; the sender then notices at its next beat.
 	resetGrace = 2 * time.Second
 )
 
@@ -150,7 +149,8 @@ func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	return false
 }
 
-// evidence returns what the end of a long connection means for its peers.
+// evidence returns the reason that this end of a long connection gives for the silence of its
+// peers.
 func (e End) evidence() Reason {
 	return [...]Reason{Closed: ReasonConnClosed, Reset: ReasonConnReset, GivenUp: ReasonUnreachable}[e]
 }
@@ -197,7 +197,8 @@ func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, 
 	}
 }
 
-// affected returns which processes of p are affected by the end of o that b reports.
+// affected returns a function that reports whether a process of p has ended, if b reports the
+// end of o.
 func (p *peer) affected(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
 		return func(x *process) bool { return x == o }
@@ -217,7 +218,7 @@ func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now 
 	}
 	t.endFormer(p, other, reasonOf(b))
 	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
-		other.ended = ReasonNone // reported by hand for all processes: this one beats until it is stopped
+		other.ended = ReasonNone // the end was reported by hand for all processes: this process beats until it is stopped
 	}
 	p.changed = true
 }
@@ -262,7 +263,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	if p.state == Dead {
 		p.changed = p.changed || p.reason != ReasonExited
 		p.reason = ReasonExited // better evidence than silence
-		t.vacant.add(p)         // p may have left the queue when this process began
+		t.vacant.add(p)         // p may have left the queue of vacancies when this process began
 	}
 }
 

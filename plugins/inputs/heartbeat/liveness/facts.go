@@ -229,7 +229,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 // a later beat of it, and reports whether it did so. A restored process may have been replaced
 // while this collector was away: then the restart has been reported already.
 func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
-	if p.state.over() && !r.State.over() { // words report that it is alive
+	if p.state.over() && !r.State.over() { // if the peer is alive, words report that
 		return false
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })

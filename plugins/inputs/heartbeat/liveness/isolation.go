@@ -409,7 +409,8 @@ type loss struct {
 	crowded  bool          // it was lost in a crowd and proves nothing
 }
 
-// A witness collects all losses behind one address. It is kept as long as it has any.
+// A witness collects all losses behind one address. A witness is kept as long as it has
+// losses.
 type witness struct {
 	ends  []*loss            // connections that ended within Terms.Grace, the earliest first; also in Tracker.ends
 	hangs map[*loss]struct{} // processes that are hung now: at most as many as are known

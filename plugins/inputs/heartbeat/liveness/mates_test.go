@@ -453,8 +453,8 @@ func TestPeerThatMovesToAMate(t *testing.T) {
 	}
 }
 
-// A report by hand at a collector that does not receive the beats of a peer does not make
-// that collector judge it.
+// If a peer is reported by hand at a collector that does not receive its beats, that collector
+// still does not judge the peer.
 func TestReportByHandIsNoLife(t *testing.T) {
 	for _, word := range []Beat{
 		{Status: SaysLeaving, BackIn: 5 * time.Second}, {Status: SaysLeaving, Cancel: true}, {Status: SaysLeaving}, {Status: SaysDead, HasExitCode: true},

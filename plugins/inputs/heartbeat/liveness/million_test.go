@@ -174,7 +174,7 @@ func (c *crowd) records() (time.Duration, []liveness.Record) {
 	return time.Since(begin), all
 }
 
-// restore makes another tracker continue from what was saved.
+// restore makes another tracker continue from saved records.
 func restore(saved []liveness.Record) time.Duration {
 	for i := range saved { // as if they came from a file
 		saved[i].ID.Source = strings.Clone(saved[i].ID.Source)

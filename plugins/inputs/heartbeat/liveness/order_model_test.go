@@ -27,7 +27,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})
 	// At the limits of the window.
 	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})
-	// Runs beyond those remembered, and each once more.
+	// More runs than are remembered, and then each of them again.
 	many := make([]byte, 0, 280)
 	for i := range byte(20) {
 		many = append(many, say, 0, i, 0, 0, wait, 20)
@@ -179,7 +179,7 @@ func (r *replays) take(b Beat, onlyLook bool) {
 		r.t.Fatalf("%s: replayed is %v, after %d; it should be accepted: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
 	}
 	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // otherwise the result depends on when the next beat is received
-		r.heed(b, after)
+		r.checkRefusalTime(b, after)
 	}
 	if onlyLook {
 		return
@@ -205,9 +205,9 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	}
 }
 
-// heed checks the time in a refusal: a beat sent at that time, and received a little later,
-// must be accepted.
-func (r *replays) heed(b Beat, after int64) {
+// checkRefusalTime checks the time in a refusal: a beat sent at that time, and received a
+// little later, must be accepted.
+func (r *replays) checkRefusalTime(b Beat, after int64) {
 	r.t.Helper()
 	b.SentMS = after + 1
 	if _, replayed := r.tracker.Replayed(&b, r.now.Add(time.Millisecond)); replayed {

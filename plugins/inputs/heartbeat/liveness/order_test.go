@@ -11,8 +11,8 @@ import (
 // window is how far the tests allow a clock to be off.
 const window = 5 * time.Minute
 
-// newGuard returns a rig that judges signed beats.
-func newGuard(t *testing.T) *rig {
+// newSignedRig returns a rig that judges signed beats.
+func newSignedRig(t *testing.T) *rig {
 	return newRig(t, func(o *Options) { o.ReplayWindow = window })
 }
 
@@ -37,7 +37,7 @@ func TestReplayIsRefused(t *testing.T) {
 		"its clock was set to 1970": {again: func(l *rig, b Beat) Beat { b = l.signed("c", 1, 0); b.SentMS = 1; return b }, after: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newGuard(t)
+			l := newSignedRig(t)
 			old := l.signed("a", 7, 0)
 			require.Equal(t, Accepted, l.observe(old).Fate)
 			l.pass(10 * time.Second)
@@ -60,7 +60,7 @@ func TestReplayIsRefused(t *testing.T) {
 // No beat of a sender that continues its run is lost because of a wrong clock, and no beat of
 // a new run because our clock was set.
 func TestClocksDoNotEndRuns(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	seq := int64(0)
 	accepted := func(run string, off time.Duration) {
 		t.Helper()
@@ -81,7 +81,7 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 
 // A run continues although its clock is wrong and other runs begin and end beside it.
 func TestWrongClockBesideOneShots(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	require.Equal(t, Accepted, l.observe(l.signed("daemon", 1, 0)).Fate)
 	for i := range int64(20) {
 		for j := range 3 {
@@ -95,7 +95,7 @@ func TestWrongClockBesideOneShots(t *testing.T) {
 // A sender that is restarted after its clock was set back is accepted at once: over datagrams
 // it cannot learn the time.
 func TestClockOfASenderMayBeSetBack(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	before := l.signed("a", 9, 0)
 	require.Equal(t, Accepted, l.observe(before).Fate)
 	l.pass(time.Second)
@@ -111,7 +111,7 @@ func TestClockOfASenderMayBeSetBack(t *testing.T) {
 // If there are more runs within the window than are remembered, each new run must begin later
 // than all forgotten runs.
 func TestRunsBeyondThoseRemembered(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	runs := make([]Beat, maxSignedRuns+4)
 	for i := range runs {
 		runs[i] = l.signed(string(rune('a'+i)), 1, 0)
@@ -136,7 +136,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 
 // An unsigned beat leaves no proof.
 func TestUnsignedPeersKeepNoProof(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	b := l.signed("a", 1, 0)
 	b.Signed = false
 	require.Equal(t, Accepted, l.observe(b).Fate)
@@ -145,7 +145,7 @@ func TestUnsignedPeersKeepNoProof(t *testing.T) {
 
 // Within a run a clock may be wrong; beats of other runs are not accepted because of it.
 func TestWrongClocksOpenNoWay(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	old := l.signed("a", 1, 0)
 	l.observe(old)
 	for _, run := range []string{"x", "b"} {
@@ -168,11 +168,11 @@ func TestWrongClocksOpenNoWay(t *testing.T) {
 // When our clock was an hour ahead and is corrected, no sender has to wait an hour before it
 // can begin a run.
 func TestOurClockMayBeSetBack(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	l.observe(l.signed("a", 1, 0))
 	record := l.tracker.Record(0, l.now)
 	record.SentMS = l.now.Add(time.Hour).UnixMilli()
-	next := newGuard(t)
+	next := newSignedRig(t)
 	next.tracker.Restore(&record, l.now, next.now)
 	b := next.signed("b", 1, 0)
 	require.Equal(t, Accepted, next.observe(b).Fate)
@@ -183,7 +183,7 @@ func TestOurClockMayBeSetBack(t *testing.T) {
 
 // Each beat is accepted only once, even if runs are forgotten in between.
 func TestNothingIsHeardTwice(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	var said []Beat
 	for i := range 40 {
 		b := l.signed(string(rune('a'+i%23)), int64(i+1), time.Duration(i%3-1)*time.Second)
@@ -200,7 +200,7 @@ func TestNothingIsHeardTwice(t *testing.T) {
 
 // A peer that was forgotten, or was never known, must have a correct clock.
 func TestStrangersNeedTheTime(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
 	require.Zero(t, l.tracker.Len(), "a replay makes no peer")
 	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
@@ -208,14 +208,14 @@ func TestStrangersNeedTheTime(t *testing.T) {
 
 // After a restart, the collector still knows which beats it has received.
 func TestReplaySurvivesARestart(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	old := l.signed("a", 7, 0)
 	l.observe(old)
 	l.pass(time.Second)
 	once := l.signed("b", 1, 0)
 	l.observe(once)
 	record := l.tracker.Record(0, l.now)
-	next := newGuard(t)
+	next := newSignedRig(t)
 	next.now = l.now.Add(time.Second)
 	next.tracker.Restore(&record, l.now, next.now)
 	require.Equal(t, Replayed, next.observe(old).Fate)
@@ -226,7 +226,7 @@ func TestReplaySurvivesARestart(t *testing.T) {
 // The record of a collector that remembered two runs, and the latest send time, is enough for
 // the next one.
 func TestRecordOfTwoRuns(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	record := Record{
 		ID: peerID("web-1", "host"), State: Alive, Heard: l.now, Since: l.now, Runs: []Run{{"a", 7}, {"b", 3}}, SentMS: l.now.UnixMilli(),
 	}

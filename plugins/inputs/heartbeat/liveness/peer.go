@@ -87,8 +87,8 @@ func (m *Mishaps) totals() [8]*uint64 {
 	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
 }
 
-// A remote states whether a peer beats from the address that it claims. Most do; the real
-// addresses of the others are in Tracker.remotes.
+// A remote states whether a peer beats from the address that it claims. Most peers do; the
+// real addresses of the others are in Tracker.remotes.
 type remote uint8
 
 const (
@@ -112,7 +112,7 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 
 // traits are the less common data of a peer.
 type traits struct {
-	labels []Label // never modified, only replaced: views share them
+	labels []Label // never modified, only replaced, because views share them
 	before Run     // the run before the latest, so that a one-shot sender beside a daemon does not displace the daemon's run
 	proof  *proof  // nil for most peers, which are neither signed nor owned by a user
 	trail  Trail

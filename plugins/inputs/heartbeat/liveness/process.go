@@ -378,7 +378,7 @@ func (o *process) addLink(l link) {
 	o.link = l
 }
 
-// dropLink removes the link over conn, which o has.
+// dropLink removes the link of o over conn, which must exist.
 func (o *process) dropLink(conn ConnID) {
 	switch earlier := o.earlier; {
 	case o.link.conn != conn:

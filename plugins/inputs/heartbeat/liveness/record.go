@@ -381,7 +381,7 @@ func (r *Record) proof() *proof {
 		return p
 	}
 	for _, run := range r.Runs {
-		if run.High > 0 { // if it is 0, a crash has erased it
+		if run.High > 0 { // High is 0 if a crash has erased it
 			p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
 		}
 	}

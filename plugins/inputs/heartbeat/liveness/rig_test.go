@@ -26,7 +26,8 @@ type rig struct {
 	hook    func(Fate, []Transition) // receives the reports of the tracker; may be nil
 }
 
-// A sender beats for one peer until it is paused. What it sends while paused is lost.
+// A sender beats for one peer until it is paused. Beats that it sends while it is paused are
+// lost.
 type sender struct {
 	beat   Beat
 	next   time.Time

@@ -169,7 +169,7 @@ func (s *scenario) rule(text string) {
 	}
 }
 
-// time returns the time that word gives, since the epoch.
+// time returns the time in word, since the epoch.
 func (s *scenario) time(word string) time.Duration {
 	span, err := time.ParseDuration(strings.TrimPrefix(word, "+"))
 	require.NoError(s.t, err)

@@ -129,7 +129,7 @@ func TestMateThatMissedAChangeIsInformed(t *testing.T) {
 	}
 }
 
-// That mates were asked about a peer does not mean that it has beaten.
+// A question to the mates about a peer does not show that the peer has beaten.
 func TestAskedIsNotHeard(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	beating(r, 1, first)

@@ -36,7 +36,7 @@ const (
 	soonBack = time.Minute
 )
 
-// Terms are what the operator allows a peer.
+// Terms are the rules that the operator sets for a peer.
 type Terms struct {
 	DeadAfter    time.Duration // silence allowed to a peer that declares no interval; > 0
 	MaxDeadAfter time.Duration // upper limit for a peer that declares an interval; 0 for none
@@ -60,8 +60,8 @@ func MarginOf(missedBeats int) int { return (2*missedBeats - 1) * marginUnit / 2
 
 // A Silence is how long a peer may be silent. Suspect is less than Dead.
 type Silence struct {
-	Suspect time.Duration // after which it is suspect
-	Dead    time.Duration // after which it is dead; at least Options.MinSilence
+	Suspect time.Duration // the silence after which the peer is suspect
+	Dead    time.Duration // the silence after which the peer is dead; at least Options.MinSilence
 	Rule    string        // its origin: an option, a declaration, or Terms.Rule
 }
 

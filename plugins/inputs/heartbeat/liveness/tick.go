@@ -450,8 +450,8 @@ func (t *Tracker) delayEnds(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// nextEndV returns one tick after the first of several living processes of p has been silent
-// for too long.
+// nextEndV returns one tick after the earliest deadline of the living processes of p, if there
+// are several.
 func (p *peer) nextEndV() time.Duration {
 	next := never
 	for o := range p.living {

@@ -111,7 +111,7 @@ type Tracker struct {
 	tickV     time.Duration
 	ticks     uint64        // starts at 1, so that no peer was due at the tick before the first
 	stalled   time.Duration // how much time the verdict clock has left out
-	teachFrom time.Duration // beats before this time teach no schedule
+	teachFrom time.Duration // schedules learn nothing from beats before this time
 
 	// The latest stall: how long the collector did not listen, and when that ended. Beats
 	// that are read before teachFrom may have waited since the stall began.
@@ -119,7 +119,7 @@ type Tracker struct {
 
 	restoredAt time.Duration // when a record was restored last
 
-	away, back time.Time // wall clock: no collector listened from away until back, before this one did
+	away, back time.Time // wall clock: no collector listened from away until back, when this one started
 
 	// order contains each peer once, at its index, and so does the list of its host. A lookup
 	// searches that list. The map peers contains only the peers of crowded hosts, under their
@@ -157,7 +157,7 @@ type Tracker struct {
 	remotes map[*peer]netip.Addr // the real addresses of peers that claim another address
 
 	conns     conns
-	declared  map[declared]*declared  // shared by processes that declare the same; at most maxDeclared
+	declared  map[declared]*declared  // shared by processes with the same declarations; at most maxDeclared
 	carriers  map[carrier]struct{}    // connections and addresses that have delivered watched beats of several hosts
 	speakers  map[netip.Addr]string   // by address, the host of the latest watched beat that came over no connection; at most maxStrangers
 	carries   bool                    // a carrier has delivered a beat
@@ -262,7 +262,8 @@ func (t *Tracker) lookUp(id ID) *peer {
 	return nil
 }
 
-// checkRoom returns why a host has no room for another peer, or Accepted.
+// checkRoom returns Full or FullHost if there is no room for another peer of a host, else
+// Accepted.
 func (t *Tracker) checkRoom(source string) Fate {
 	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
 		return Full

@@ -97,7 +97,7 @@ type ConnID uint64
 // A Label is passed through to the output of its peer.
 type Label struct{ Key, Value string }
 
-// A Status is what a beat reports about its peer.
+// A Status is the condition of a peer that a beat reports: alive, leaving or dead.
 type Status uint8
 
 // The statuses of a beat.
@@ -260,9 +260,9 @@ func (r Reason) reported() bool {
 	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
 }
 
-// A Health is what a peer reports about itself beyond being alive. The numbers never change,
-// because state files contain them. The numbers that Code returns are stored in databases and
-// never change either.
+// A Health is the condition that a peer reports about itself in addition to being alive. The
+// numbers never change, because state files contain them. The numbers that Code returns are
+// stored in databases and never change either.
 type Health uint8
 
 // The values of Health.

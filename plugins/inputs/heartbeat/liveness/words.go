@@ -41,7 +41,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	}
 	p.mergeDeaths(w)
 	switch {
-	case !w.Heard: // the mate may know an end that was reported to another mate, and that the other has forgotten
+	case !w.Heard: // the mate may know an end that another mate has received and forgotten
 		if !p.foreign() && w.State != p.state {
 			t.noteNews(p) // the mate has missed the change
 		}
