@@ -165,13 +165,13 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 type play struct {
 	disturbance
 	*rig
-	at      time.Duration // the real time, which the clock of the collector may not show
-	deathTimes  map[int]time.Duration
-	allowed [crowd]time.Duration // silence allowed after the last beat
-	heard   [crowd]time.Duration
-	deaths  map[int]time.Duration // when they were reported
-	off     time.Duration         // when the hold ended
-	on      time.Duration         // when it began
+	at         time.Duration // the real time, which the clock of the collector may not show
+	deathTimes map[int]time.Duration
+	allowed    [crowd]time.Duration // silence allowed after the last beat
+	heard      [crowd]time.Duration
+	deaths     map[int]time.Duration // when they were reported
+	off        time.Duration         // when the hold ended
+	on         time.Duration         // when it began
 }
 
 func newPlay(t *testing.T, d disturbance) *play {
