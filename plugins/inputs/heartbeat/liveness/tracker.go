@@ -119,7 +119,7 @@ type Tracker struct {
 
 	restoredAt time.Duration // when a record was restored last
 
-	away, back time.Time // wall clock: no collector listened from away until back, when this one started
+	away, back time.Time // wall clock: no collector listened from away until back
 
 	// order contains each peer once, at its index, and so does the list of its host. A lookup
 	// searches that list. The map peers contains only the peers of crowded hosts, under their
