@@ -89,20 +89,20 @@ func (c *collector) tellAll(changes []*liveness.Transition) {
 	}
 }
 
-func (c *collector) Ticks() uint64                { return c.ticks }
-func (c *collector) Able() (able, isolated bool)  { return true, c.tracker.Isolated() }
-func (c *collector) Flows() bool                  { return true }
-func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.now) }
-func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
-func (c *collector) Count() int                   { return c.tracker.Len() }
-func (c *collector) MatesChanged()                { c.tracker.MatesChanged() }
-func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
-func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
-func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until) }
-func (c *collector) TellAgain()                   { c.herald.TellAgain() }
-func (c *collector) Hush()                        { c.herald.Hush(c.now) }
-func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }
-func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
+func (c *collector) Ticks() uint64                      { return c.ticks }
+func (c *collector) Able() (able, isolated bool)        { return true, c.tracker.Isolated() }
+func (c *collector) Flows() bool                        { return true }
+func (c *collector) Said() liveness.Said                { return c.tracker.TakeSaid(c.now) }
+func (c *collector) Settle(question uint32)             { c.tracker.Settle(question) }
+func (c *collector) Count() int                         { return c.tracker.Len() }
+func (c *collector) MatesChanged()                      { c.tracker.MatesChanged() }
+func (c *collector) Asked() (asked, spared int64)       { return c.tracker.Asked() }
+func (c *collector) Join(until time.Time)               { c.herald.Join(until) }
+func (c *collector) KeepSpeaking(until time.Time)       { c.herald.KeepSpeaking(until) }
+func (c *collector) TellAgain()                         { c.herald.TellAgain() }
+func (c *collector) Hush()                              { c.herald.Hush(c.now) }
+func (c *collector) TakeTold() []liveness.ReportedEvent { return c.herald.TakeTold(c.now) }
+func (c *collector) Told(ago time.Duration, events []liveness.ReportedEvent) {
 	c.herald.NoteTold(events, ago, c.now)
 }
 

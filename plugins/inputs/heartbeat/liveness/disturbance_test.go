@@ -136,8 +136,8 @@ func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, deathTimes map[int]time
 	}
 }
 
-// delayed returns when a beat can be read that would have arrived during the disturbance, if
-// it can.
+// delayed returns when the collector can read a beat that would have arrived during the
+// disturbance, and whether it can read that beat at all.
 func (d disturbance) delayed(rnd *rand.Rand, who int, at time.Duration, backOff *time.Duration) (time.Duration, bool) {
 	switch d.kind {
 	case "pause-tcp": // the beat waits in the socket's buffer

@@ -118,7 +118,7 @@ func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	return repeated || known && heard > at+sameBeat
 }
 
-// copyBeat notes what a beat elsewhere reports about o, a process of p.
+// copyBeat copies the content of a beat that a mate has received to o, a process of p.
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	if b.Status == SaysAlive {
 		if o.interval != b.Interval {

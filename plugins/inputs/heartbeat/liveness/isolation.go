@@ -87,9 +87,9 @@ func unbounded() bool { return false }
 
 // compareSilent begins isolation if too many hosts have fallen silent together. The silent
 // hosts are compared with the hosts that have beaten since the last beat of the longest silent
-// one: a host that beats rarely shows nothing about the present. One host that has long been
-// silent would make all others count. So the comparison is repeated without the longest silent
-// hosts, and leaves out more of them each time.
+// one: a host that beats rarely shows nothing about the present. Because of one host that has
+// long been silent, all other hosts would be compared. So the comparison is repeated without
+// the longest silent hosts, and leaves out more of them each time.
 func (t *Tracker) compareSilent(now time.Time) {
 	var silent sorting
 	var tried tries

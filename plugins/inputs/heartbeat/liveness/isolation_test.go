@@ -29,7 +29,7 @@ func TestSlowHostsDoNotDilute(t *testing.T) {
 }
 
 // Hosts that have been silent for a long time, because their allowed silence is long, do not
-// make all hosts count that have beaten since.
+// bring all hosts that have beaten since into the comparison.
 func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)

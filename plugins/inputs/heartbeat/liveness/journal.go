@@ -262,7 +262,7 @@ func (p *peer) beatsSeldom() bool {
 	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom || p.terms.Schedule != nil
 }
 
-// noteMishaps adds to a total of p that is saved ahead.
+// noteMishaps adds more to a total of p that is saved ahead.
 func (t *Tracker) noteMishaps(p *peer, total *uint64, more uint64) {
 	saved := ahead(*total)
 	if *total += more; *total > saved {

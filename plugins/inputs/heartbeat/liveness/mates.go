@@ -202,7 +202,7 @@ func (p *peer) heardBy() string {
 	return ""
 }
 
-// editElsewhere returns what is known of p through mates, for writing.
+// editElsewhere returns the elsewhere of p for writing.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {
 		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo, promiseAt: -longAgo}

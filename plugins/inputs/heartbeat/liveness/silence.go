@@ -141,7 +141,8 @@ func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard tim
 	return t.named(split(interval, dead), rule)
 }
 
-// named returns s with the rule of the terms, if they have one, or else with rule.
+// named returns s with its Rule set to the rule of the terms, if they have one, or else to
+// rule.
 func (t *Terms) named(s Silence, rule string) Silence {
 	s.Rule = rule
 	if t.Rule != "" {

@@ -232,7 +232,7 @@ func (s *storm) check() {
 }
 
 // noneOverdue checks that no deadline has passed without a report at the second tick, except
-// for peers that are held or judged with their host.
+// for peers whose verdicts are held back or that are judged with their host.
 func (s *storm) noneOverdue() {
 	s.t.Helper()
 	t := s.tracker

@@ -545,7 +545,7 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	t.become(p, Dead, reason, now)
 }
 
-// A Path is what the kernel knows of the remote side of a connection.
+// A Path is the state of the remote side of a connection, as the kernel reports it.
 type Path uint8
 
 // The values of Path.
