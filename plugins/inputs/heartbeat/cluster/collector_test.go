@@ -322,7 +322,7 @@ func (c *collector) unblock() {
 
 // wake lets the circle tell what there is to be told, soon.
 func (c *collector) wake() {
-	if c.woken || c.circle == nil || c.tracker.Silent() && c.reporter.NothingReported() {
+	if c.woken || c.circle == nil || c.tracker.NothingToSend() && c.reporter.NothingReported() {
 		return
 	}
 	c.woken = true
@@ -355,9 +355,11 @@ func (c *collector) StopReporting() {
 	c.w.tracef("%s hushes", c.name)
 }
 
-func (c *collector) TakeReported() []liveness.Telling { return c.reporter.TakeReported(c.clock()) }
+func (c *collector) TakeReported() []liveness.ReportedEvent {
+	return c.reporter.TakeReported(c.clock())
+}
 
-func (c *collector) NoteReported(ago time.Duration, events []liveness.Telling) {
+func (c *collector) NoteReported(ago time.Duration, events []liveness.ReportedEvent) {
 	c.reporter.NoteReported(events, ago, c.clock())
 }
 

@@ -294,16 +294,16 @@ func (r *reader) words() (all []liveness.Word) {
 
 // appendReported appends a reported event: its id (8 bytes), the hash of the peer (8), and how long
 // ago it was reported, as a varint.
-func appendReported(b []byte, t *liveness.Telling) []byte {
+func appendReported(b []byte, t *liveness.ReportedEvent) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
 	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
 // reported returns all remaining reported events.
-func (r *reader) reported() (all []liveness.Telling) {
+func (r *reader) reported() (all []liveness.ReportedEvent) {
 	for len(r.rest) > 0 && !r.failed {
-		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
+		all = append(all, liveness.ReportedEvent{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
 	}
 	return all
 }

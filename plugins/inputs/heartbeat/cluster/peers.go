@@ -76,11 +76,11 @@ type Events interface {
 	// StopReporting leaves events to a mate from now on.
 	StopReporting()
 	// TakeReported returns the events reported since the last call.
-	TakeReported() []liveness.Telling
+	TakeReported() []liveness.ReportedEvent
 	// RepeatRecent makes the next TakeReported return the events of the last 30 s again, for a mate
 	// that may have missed them.
 	RepeatRecent()
 	// NoteReported notes that a mate has reported events. The mate sent the message about them at the
 	// time now minus ago.
-	NoteReported(ago time.Duration, events []liveness.Telling)
+	NoteReported(ago time.Duration, events []liveness.ReportedEvent)
 }

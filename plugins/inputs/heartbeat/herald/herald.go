@@ -89,7 +89,7 @@ type keptEvent struct {
 // A reportedEvent is an event that this collector reported.
 type reportedEvent struct {
 	id   int64
-	peer uint64 // as in liveness.Telling
+	peer uint64 // as in liveness.ReportedEvent
 	at   time.Time
 }
 
@@ -293,7 +293,7 @@ func (r *Reporter) withoutPastDoubts(events []keptEvent) []keptEvent {
 
 // NoteReported notes that a mate has reported events. The mate sent the message about them at the
 // time now minus ago.
-func (r *Reporter) NoteReported(events []liveness.Telling, ago time.Duration, now time.Time) {
+func (r *Reporter) NoteReported(events []liveness.ReportedEvent, ago time.Duration, now time.Time) {
 	if r.others.events == nil || len(r.others.events)+len(events) > maxIDs || now.Sub(r.othersSince) > idsKept {
 		r.older, r.othersSince = r.others, now
 		r.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
@@ -308,10 +308,10 @@ func (r *Reporter) NoteReported(events []liveness.Telling, ago time.Duration, no
 }
 
 // TakeReported returns the events reported here since the last call.
-func (r *Reporter) TakeReported(now time.Time) []liveness.Telling {
-	events := make([]liveness.Telling, 0, len(r.reported))
+func (r *Reporter) TakeReported(now time.Time) []liveness.ReportedEvent {
+	events := make([]liveness.ReportedEvent, 0, len(r.reported))
 	for _, reported := range r.reported {
-		events = append(events, liveness.Telling{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
+		events = append(events, liveness.ReportedEvent{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
 	}
 	past := slices.IndexFunc(r.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
 	if past < 0 {

@@ -24,9 +24,9 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 
 // noteIDs notes that a mate has just reported events.
 func (h *Reporter) noteIDs(now time.Time, ids ...int64) {
-	events := make([]liveness.Telling, 0, len(ids))
+	events := make([]liveness.ReportedEvent, 0, len(ids))
 	for _, id := range ids {
-		events = append(events, liveness.Telling{EventID: id})
+		events = append(events, liveness.ReportedEvent{EventID: id})
 	}
 	h.NoteReported(events, 0, now)
 }
@@ -110,7 +110,7 @@ func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 			require.False(t, h.Admit(change, begin))
 		}
 		if c.changed != 0 {
-			h.NoteReported([]liveness.Telling{{EventID: 9, Peer: suspect.ID.Hash(), Ago: now.Sub(begin) - c.changed}}, 0, now)
+			h.NoteReported([]liveness.ReportedEvent{{EventID: 9, Peer: suspect.ID.Hash(), Ago: now.Sub(begin) - c.changed}}, 0, now)
 		}
 		require.Equal(t, c.want, idsOf(h.StartReporting(c.again, now)), c.name)
 	}
@@ -152,7 +152,7 @@ func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 		require.True(t, h.Admit(changeTo(liveness.Dead, 1), now))
 		h.StopReporting(now)
 		require.False(t, h.Admit(back, now.Add(time.Second)))
-		h.NoteReported([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
+		h.NoteReported([]liveness.ReportedEvent{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
 		require.ElementsMatch(t, want, idsOf(h.TakeOverdue(now.Add(time.Second+overdueAfter))), "the mate reported %v ago", ago)
 	}
 }
@@ -177,7 +177,7 @@ func TestHeraldForgets(t *testing.T) {
 	h.noteIDs(now, 1)
 	h.noteIDs(now.Add(idsKept+time.Second), 2)
 	require.Len(t, h.others.events, 1)
-	h.NoteReported(make([]liveness.Telling, maxIDs), 0, now)
+	h.NoteReported(make([]liveness.ReportedEvent, maxIDs), 0, now)
 	require.Len(t, h.others.events, 1)
 	h.Admit(changeTo(liveness.Dead, 3), now)
 	h.Admit(changeTo(liveness.Dead, 4), now.Add(Kept+time.Second))
@@ -218,7 +218,7 @@ func TestHeraldLeavesWhatWasReportedDuringARestore(t *testing.T) {
 	back := changeTo(liveness.Alive, 1)
 	h.NoteRestored(back.ID, liveness.Dead)
 	now := began.Add(time.Minute)
-	h.NoteReported([]liveness.Telling{{EventID: 1, Peer: back.ID.Hash(), Ago: 20 * time.Second}}, 0, now)
+	h.NoteReported([]liveness.ReportedEvent{{EventID: 1, Peer: back.ID.Hash(), Ago: 20 * time.Second}}, 0, now)
 	require.False(t, h.Admit(back, now))
 	require.Empty(t, h.TakeOverdue(now.Add(overdueAfter)))
 }

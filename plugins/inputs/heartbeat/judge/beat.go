@@ -175,7 +175,7 @@ func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 		return newRefusal(ReasonMaxPerHost, "the limit of known peers on host %s is reached ('max_peers_per_host')", b.ID.Source)
 	case liveness.Replayed:
 		return replayRefusal(b.wire, out.After)
-	case liveness.Foreign:
+	case liveness.OwnedByOtherUser:
 		return newRefusal(ReasonUser, "peer %s belongs to another user, not to uid %d: until it leaves, only that user or root may beat for it", b.ID, b.User)
 	case liveness.Unlisted:
 		return newRefusal(ReasonUnknownPeer, "peer %s is unknown, and 'accept' is \"known\": "+

@@ -154,8 +154,8 @@ func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	if after, replayed := j.tracker.Replayed(&b.Beat, time.Now()); replayed {
 		return liveness.Outcome{Fate: liveness.Replayed, After: after}
 	}
-	if j.tracker.Foreign(&b.Beat) {
-		return liveness.Outcome{Fate: liveness.Foreign}
+	if j.tracker.OwnedByOtherUser(&b.Beat) {
+		return liveness.Outcome{Fate: liveness.OwnedByOtherUser}
 	}
 	if j.tracker.Unlisted(&b.Beat, time.Now()) {
 		return liveness.Outcome{Fate: liveness.Unlisted}

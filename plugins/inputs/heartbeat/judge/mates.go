@@ -22,7 +22,7 @@ func (j *Judge) News() <-chan struct{} { return j.news }
 
 // wakeMates signals on News if there is something to send. The caller holds j.mu.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && j.reporter.NothingReported() {
+	if j.tracker.NothingToSend() && j.reporter.NothingReported() {
 		return
 	}
 	select {
@@ -161,7 +161,7 @@ func (j *Judge) StopReporting() {
 }
 
 // TakeReported returns the events reported since the last call.
-func (j *Judge) TakeReported() []liveness.Telling {
+func (j *Judge) TakeReported() []liveness.ReportedEvent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.reporter.TakeReported(time.Now())
@@ -176,7 +176,7 @@ func (j *Judge) RepeatRecent() {
 
 // NoteReported notes that a mate has reported events. The mate sent the message about them at the
 // time now minus ago.
-func (j *Judge) NoteReported(ago time.Duration, events []liveness.Telling) {
+func (j *Judge) NoteReported(ago time.Duration, events []liveness.ReportedEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.reporter.NoteReported(events, ago, time.Now())

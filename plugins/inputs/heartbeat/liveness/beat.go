@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// A Fate is what became of a beat.
+// A Fate is the decision of the tracker on a beat.
 type Fate uint8
 
 // The fates of a beat.
 const (
-	Accepted    Fate = iota // a sign of life, and worth a metric
-	Limited                 // a sign of life, but above the rate of metrics
-	Duplicate               // received before
-	Late                    // a later beat of its run was received before
-	Full                    // from a new peer, and there is no room for another peer
-	FullHost                // from a new peer, and there is no room for another peer of its host
-	Replayed                // signed, but received before or too old
-	Foreign                 // sent by another user than the one that owns the peer
-	UnknownPeer             // a goodbye for a peer that is not known
-	Unlisted                // for a peer that is neither known nor listed
-	Begun                   // it reports the start of a job
+	Accepted         Fate = iota // a sign of life that becomes a metric
+	Limited                      // a sign of life, but above the limit for metrics
+	Duplicate                    // received before
+	Late                         // a later beat of its run was received before
+	Full                         // from a new peer, and there is no room for another peer
+	FullHost                     // from a new peer, and there is no room for another peer of its host
+	Replayed                     // signed, but received before or too old
+	OwnedByOtherUser             // sent by another user than the one that owns the peer
+	UnknownPeer                  // a goodbye for a peer that is not known
+	Unlisted                     // for a peer that is neither known nor listed
+	Begun                        // it reports the start of a job
 )
 
 // An Outcome is the result of Observe.
@@ -40,28 +40,28 @@ type Outcome struct {
 	Lost        int64         // beats of its run that are missing before it
 	Silence     Silence       // the silence allowed from now on
 	Handle      Handle        // for the next beat over the same connection
-	After       int64         // of Replayed: what SentMS must exceed; 0 if Seq is the problem
+	After       int64         // for Replayed: SentMS must exceed it; 0 if Seq is the problem
 	Transitions []Transition
 }
 
-// Observe processes a beat that was received at now. It returns what became of the beat, and
-// every transition that it causes. Only an accepted, limited, duplicate or late beat changes
-// anything; of a refused beat nothing is kept.
+// Observe processes a beat that was received at now. It returns the fate of the beat and every
+// transition that the beat causes. Only the fates Accepted, Limited, Duplicate, Late and Begun
+// change anything; nothing is kept of any other beat.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
-	if p, at := t.known(b), now.Sub(t.epoch); p != nil && t.livesOn(p, b, at, now) {
-		return t.liveOn(p, b, at, now)
+	if p, at := t.peerOf(b), now.Sub(t.epoch); p != nil && t.isRoutine(p, b, at, now) {
+		return t.noteRoutine(p, b, at, now)
 	}
 	return t.observeAny(now, b)
 }
 
-// observeAny is Observe for any beat; livesOn decides which beats can take the short path.
+// observeAny is Observe for any beat; isRoutine decides which beats can take the short path.
 func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
-	if t.Foreign(b) {
-		return Outcome{Fate: Foreign}
+	if t.OwnedByOtherUser(b) {
+		return Outcome{Fate: OwnedByOtherUser}
 	}
 	if t.Unlisted(b, now) {
 		return Outcome{Fate: Unlisted}
@@ -69,14 +69,14 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	t.noteCarrier(b)
 	place, carried := t.placeCarried(b, now)
 	if place != fresh {
-		return t.passOver(b, place, carried, now)
+		return t.staleCarried(b, place, carried, now)
 	}
 	if t.unknownGoodbye(b) {
 		return Outcome{Fate: UnknownPeer, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
+		return Outcome{Fate: t.checkRoom(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
 	t.noteCarried(p, b, carried)
 	p.setOwner(b.User)
@@ -88,7 +88,7 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 		return t.stale(p, b, duplicate, now)
 	}
 	run := p.run
-	place, steps := p.place(b.Run, b.Seq)
+	place, steps := p.judgeOrder(b.Run, b.Seq)
 	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
 		place = late
 	}
@@ -98,11 +98,11 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	return t.accept(p, b, run, steps, now)
 }
 
-// livesOn reports whether b only reports that p, its peer, is still alive: b is the next beat
-// of its run, and there is nothing open that it could settle. Nearly all beats are like that,
-// and most of what observeAny checks is unchanged for them.
-func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) bool {
-	return p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
+// isRoutine reports whether b only reports that p, its peer, is still alive: b is the next
+// beat of its run, and nothing is pending that b could end. Nearly all beats are routine, and
+// most checks of observeAny can be skipped for them.
+func (t *Tracker) isRoutine(p *peer, b *Beat, at time.Duration, now time.Time) bool {
+	return p.state == Alive && !p.lone && p.isNext(b) && p.reportsSame(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
 		(!b.Watched || b.SentMS == 0 || b.Handle.p == p && len(t.carriers) == 0 && len(t.strangers) == 0) &&
 		(!t.opts.Mates || t.waited(at, now) == 0)
@@ -115,23 +115,23 @@ func (p *peer) isNext(b *Beat) bool {
 	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life()
 }
 
-// saysAsBefore reports whether b reports the same about p as the previous beat.
-func (p *peer) saysAsBefore(b *Beat) bool {
+// reportsSame reports whether b reports the same about p as the previous beat.
+func (p *peer) reportsSame(b *Beat) bool {
 	health := b.Health == p.health || b.Health == HealthUnreported && p.health == HealthOK
 	plain := b.Status == SaysAlive && !b.Begins && b.Job == "" && !b.Signed && b.User == 0
 	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
 		b.Watched == p.watched && b.Verified == p.verified
 }
 
-// undisturbed reports whether the next beat of p ends nothing: no suspicion, no announcement,
-// no open question.
+// undisturbed reports whether p has no suspicion, announcement or open question that its next
+// beat would end.
 func (p *peer) undisturbed() bool {
 	return !p.unheard && !p.lostLong && !p.cutLong && !p.extended && p.evidence == ReasonSilence && p.rare == &noRare &&
-		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.quiet())
+		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.undisturbed())
 }
 
-// quiet reports whether p contains nothing that the next beat would end.
-func (p *past) quiet() bool {
+// undisturbed reports whether p contains nothing that the next beat would end.
+func (p *past) undisturbed() bool {
 	e := p.elsewhere
 	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&
 		!slices.ContainsFunc(p.formers, (*former).lives) && len(p.jobs.open) == 0 && !p.jobs.overran &&
@@ -139,16 +139,16 @@ func (p *past) quiet() bool {
 		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// liveOn notes that p is still alive, as livesOn has found. The result is the same as that of
-// observeAny.
-func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
+// noteRoutine processes b, for which isRoutine is true. The result is the same as the result
+// of observeAny.
+func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)
 	p.run.High = max(p.run.High, b.Seq)
 	p.beats++
 	p.heard, p.heardV, p.host.heard = at, verdict, at
 	t.noteConn(p, &p.process, b.Conn, at)
-	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.lost(now))
+	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.notListened(now))
 	if p.host.own == p {
 		p.changed = p.host.addSpeaker(p.life, verdict, now) || p.changed
 	}
@@ -161,11 +161,11 @@ func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outc
 	return out
 }
 
-// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender:
-// it changes nothing. The first beat of a job that ended at once is a goodbye too, but it
-// carries an exit code.
+// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender.
+// Such a goodbye changes nothing. The first beat of a job that ended at once is a goodbye too,
+// but it carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
-	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
+	if b.Status != SaysLeaving || b.HasExitCode || t.peerOf(b) != nil {
 		return false
 	}
 	host := t.bySource[b.ID.Source]
@@ -176,20 +176,20 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	return !host.hasSpeaker(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
-// Unlisted reports whether b would add a peer that is not listed, while only listed peers are
-// added.
+// Unlisted reports whether b would add a peer that is not listed, although only listed peers
+// may be added.
 func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
-	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
+	if !t.opts.KnownOnly || b.Listed || t.peerOf(b) != nil {
 		return false
 	}
 	return !t.expectations.lists(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
-// find returns the peer that b is about: a known peer, a peer whose place it takes, or a new
-// one. It returns nil if there is no room for a new one. An expected peer takes the room of
-// its placeholder.
+// find returns the peer that b is about: a known peer, a nameless peer that continues as the
+// process of b, or a new peer. It returns nil if there is no room for a new peer. An expected
+// peer replaces its placeholder, so it needs no room.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
-	if p := t.known(b); p != nil {
+	if p := t.peerOf(b); p != nil {
 		if p.expected {
 			t.meet(p, now)
 		}
@@ -201,23 +201,24 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.vacated(b, now); p != nil {
 		return p
 	}
-	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
+	if t.checkRoom(b.ID.Source) != Accepted && !t.awaits(b) {
 		return nil
 	}
-	return t.enter(b, now)
+	return t.addFor(b, now)
 }
 
-// enter adds the peer of b.
-func (t *Tracker) enter(b *Beat, now time.Time) *peer {
+// addFor adds a new peer for b and returns it.
+func (t *Tracker) addFor(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
 	p.ident, p.life = b.Process, b.life()
 	t.meet(p, now)
 	return p
 }
 
-// passOver is stale for a beat that a carrier delivered. Its peer may be unknown.
-func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outcome {
-	p := t.known(b)
+// staleCarried is stale for a beat that a carrier delivered. The peer of the beat may be
+// unknown.
+func (t *Tracker) staleCarried(b *Beat, place order, c *carried, now time.Time) Outcome {
+	p := t.peerOf(b)
 	t.noteCarried(p, b, c)
 	if p == nil {
 		return Outcome{Fate: Late, Silence: t.SilenceFor(b)}
@@ -245,9 +246,9 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	return out
 }
 
-// accept processes a beat of p that is not known to be older than an earlier one. steps is by
-// how many beats it follows that one, 0 if unknown; run is the run that steps is counted
-// from.
+// accept processes a beat of p that is not known to be older than the previous one. steps is
+// by how many beats it follows the previous one, or 0 if that is unknown; run is the latest
+// run of p before b.
 func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
@@ -273,19 +274,19 @@ func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) 
 			steps = 0
 		}
 		p.changed = p.changed || o.interval != b.Interval || o.margin != b.Margin
-		t.learn(o, b, steps, out.Gap, t.lost(now))
+		t.learn(o, b, steps, out.Gap, t.notListened(now))
 	}
 	out.Silence = t.silence(p, o)
 	out.Fate, out.At = t.admit(p, b, at, now)
-	t.quiet = out.Fate == Limited
-	t.believe(p, b, o, match, numbered, now)
+	t.overRate = out.Fate == Limited
+	t.applyReport(p, b, o, match, numbered, now)
 	if p.terms.Schedule != nil {
 		out.Silence = t.silence(p, &p.process)
 	}
 	p.noteEnd(o, false)
 	t.emitEvent(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)
-	t.quiet = false
+	t.overRate = false
 	t.noteBeat(p)
 	t.rewake(p)
 	out.Transitions = t.out
@@ -296,15 +297,16 @@ func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) 
 type match uint8
 
 const (
-	sameProcess    match = iota // the one that holds the place
-	newProcess                  // a new one, which takes the place
-	bootedProcess               // a new one after a reboot of its host, which takes the place
-	formerProcess               // one whose place has been taken by another living process
+	sameProcess    match = iota // the current one
+	newProcess                  // a new one, which becomes the current one
+	bootedProcess               // a new one after a reboot of its host, which becomes the current one
+	formerProcess               // one that another living process has replaced
 	strangeProcess              // an unknown one whose first beat reports its end, while another process is alive
 )
 
 // identify returns the process of p that b is about, and how it matches. An unknown process
-// takes the place, unless its first beat reports its end while another process is alive.
+// becomes the current one, unless its first beat reports its end while another process is
+// alive.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
 	if p.process.is(b) {
 		if completed := p.ident.completed(b.Process); completed != p.ident {
@@ -328,8 +330,8 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 	return &p.process, match
 }
 
-// identifyFormer is identify for a beat about other, which held the place of p before. It
-// returns nil if other has ended and b begins a new process with the same identity.
+// identifyFormer is identify for a beat about other, a former process of p. It returns nil if
+// other has ended and b begins a new process with the same identity.
 func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, match) {
 	renamed := p.life != "" && p.life == b.life() // its sender now reports that the peer is this process
 	switch {
@@ -344,8 +346,8 @@ func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, mat
 	return nil, newProcess
 }
 
-// jitter returns the difference between a gap and the declared interval, or as many intervals
-// as the lost beats account for.
+// jitter returns the difference between a gap and the declared interval. If beats were lost,
+// it uses the corresponding number of intervals.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	if interval == 0 || lost >= int64(never/interval) {
 		return 0
@@ -362,11 +364,11 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 }
 
 // countEvent counts the event that a beat with this match implies and returns it, or noEvent.
-// A conflict is two processes that beat in turn, each within the interval of the other: two
-// machines use one name. It is reported once a minute.
+// In a conflict, two processes beat in turn, each within the interval of the other, because
+// two machines use one name. A conflict is reported at most once a minute.
 func (t *Tracker) countEvent(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
 	switch {
-	case p.lone: // one job after another
+	case p.lone: // its processes are successive runs of one job
 	case match == newProcess, match == bootedProcess:
 		return p.countRestart(match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span() && t.waited(at, now) == 0:
@@ -392,13 +394,13 @@ func (p *peer) countRestart(match match) Event {
 	return Restarted
 }
 
-// noteArrival notes when a beat of o, a process of p, arrived, and over what. It clears every
-// suspicion of the process.
+// noteArrival notes when a beat of o, a process of p, arrived, and over which connection. It
+// clears every suspicion of the process.
 func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	t.noteDoubt(p, at, now)
+	t.noteMaxDelay(p, at, now)
 	if b.Status == SaysAlive { // an end may be reported by hand, from a host whose beats do not arrive here
-		t.hearHere(p)
+		t.noteBeatHere(p)
 	}
 	p.changed = p.changed || o.cutLong
 	o.verified, o.unheard = b.Verified, false
@@ -408,12 +410,12 @@ func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, no
 	t.clearLoss(o)
 	t.isolation.removeSilent(p.host)
 	t.noteConn(p, o, b.Conn, at)
-	p.lone = p.lone && !p.onLong()
+	p.lone = p.lone && !p.hasLongConn()
 	t.wakeWaiting(p, now)
 }
 
-// admit returns whether a beat of p is worth a metric, and the stamp of the metric. A beat
-// above the rate is still a sign of life: limits cause no deaths.
+// admit decides whether a beat of p becomes a metric, and returns the stamp of the metric. A
+// beat above the rate is still a sign of life: limits cause no deaths.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
 	if !p.rate.allow(at, t.opts.MaxBeatsPerSecond) {
 		t.noteMishaps(p, &p.editPast().Limited, 1)
@@ -456,8 +458,8 @@ func step(perSecond int) time.Duration {
 }
 
 // relabel merges labels into those of p: a label that a beat omits is kept. If a value
-// changes, p continues in another series and the old series gets a last point: otherwise it
-// would stay alive in the database forever.
+// changes, p continues in another series and the old series gets a last point: otherwise the
+// old series would show p as alive in the database forever.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	merged := merge(p.labels, labels)
 	if merged == nil {
@@ -469,7 +471,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	p.editTraits().labels, p.changed = merged, true
 }
 
-// merge returns labels updated with those of a beat, or nil if nothing changes.
+// merge returns labels updated with the labels of a beat, or nil if nothing changes.
 func merge(labels, added []Label) []Label {
 	var merged []Label
 	for _, label := range added {
@@ -489,21 +491,21 @@ func merge(labels, added []Label) []Label {
 	return merged
 }
 
-// believe applies what a beat reports about o, a process of p: that it is alive, has ended,
-// or is expected again. known reports whether the run of the beat is known from earlier
+// applyReport applies what a beat reports about o, a process of p: that it is alive, has
+// ended, or is expected again. known is true if the run of the beat is known from earlier
 // beats.
-func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
 		t.locate(p, b, now)
 	}
 	switch {
-	case match == newProcess, match == bootedProcess, p.rests() && !b.Cancel:
-		t.endPromise(p, now.Sub(t.epoch)) // it is back
+	case match == newProcess, match == bootedProcess, p.waitsForSchedule() && !b.Cancel:
+		t.endPromise(p, now.Sub(t.epoch)) // the peer is back
 	case p.windowV <= t.verdict(now):
 		p.closeWindow()
 	}
 	switch {
-	case b.Status == SaysAlive && p.outlived(b, match, now.Sub(t.epoch)):
+	case b.Status == SaysAlive && p.sentBeforeOwnEnd(b, match, now.Sub(t.epoch)):
 	case b.Status == SaysAlive:
 		t.revive(p, b, o, match, now)
 	case b.Cancel:
@@ -515,8 +517,8 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 	}
 }
 
-// locate notes the address that the process holding the place of p beats from, and applies
-// the terms for that address.
+// locate notes the address from which the current process of p beats, and applies the terms
+// for that address.
 func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	t.observeRemote(p, b)
 	if p.addr == b.Addr {
@@ -552,8 +554,8 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 		p.editPast().Mistakes++
 	}
 	t.keepPromise(p, b, now)
-	p.takeHealth(b.Health)
-	// A beat that has waited may have been sent before another process took the place.
+	p.noteHealth(b.Health)
+	// A beat that has waited may have been sent before another process replaced this one.
 	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {
 		former := p.formerOf(b)
 		if former.ended.inferred() {
@@ -578,9 +580,9 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 }
 
-// takeHealth notes the health that p reports. A peer that only reports that it is alive
+// noteHealth notes the health that p reports. A peer that only reports that it is alive
 // counts as OK if it has ever reported more.
-func (p *peer) takeHealth(reported Health) {
+func (p *peer) noteHealth(reported Health) {
 	if reported == HealthUnreported && p.health != HealthUnreported {
 		reported = HealthOK
 	}
@@ -591,7 +593,7 @@ func (p *peer) takeHealth(reported Health) {
 // emitEvent reports the event of a beat from addr, if there is one and p does not send too
 // much.
 func (t *Tracker) emitEvent(p *peer, event Event, addr netip.Addr, now time.Time) {
-	if event != noEvent && !t.quiet {
+	if event != noEvent && !t.overRate {
 		t.emit(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
 	}
 }

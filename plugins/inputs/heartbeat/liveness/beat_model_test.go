@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestShortPathHasTheSameResult gives the same beats to two trackers. One of them never takes
-// the short path of Observe. They never differ.
+// TestShortPathHasTheSameResult gives the same beats to two trackers, one of which never uses
+// the short path of Observe, and checks that they never differ.
 func TestShortPathHasTheSameResult(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -35,8 +35,8 @@ type twins struct {
 	t            *testing.T
 	rnd          *rand.Rand
 	now          time.Time
-	one, other   *Tracker // the other never takes the short path
-	senders      []*Beat  // what each has returned last
+	one, other   *Tracker // other never uses the short path
+	senders      []*Beat  // the latest beat of each sender
 	handles      map[*Beat][2]Handle
 	step         int
 	doing        string
@@ -65,10 +65,10 @@ func twinSender(i int) *Beat {
 	if b.ID.Service == "" {
 		b.ID.PID = b.Process.PID
 	}
-	if i > 6 { // a queue delivers their beats
+	if i > 6 { // a queue delivers the beats of these senders
 		b.Watched, b.Conn = true, 7
 	}
-	if i == 1 { // does not count them
+	if i == 1 { // this sender does not number its beats
 		b.Seq, b.Run = -1, ""
 	}
 	return b
@@ -81,7 +81,7 @@ func (tw *twins) something() {
 	case draw < 96:
 		tw.pass(TickInterval)
 	case draw == 96:
-		tw.pass(time.Duration(tw.rnd.IntN(8)) * time.Second) // a stall, or nearly one
+		tw.pass(time.Duration(tw.rnd.IntN(8)) * time.Second) // a stall, or almost one
 	case draw == 97:
 		conn, end, from := ConnID(tw.rnd.IntN(len(tw.senders))), End(tw.rnd.IntN(4)), netip.AddrFrom4([4]byte{10, 0, 0, 1})
 		tw.doing = fmt.Sprint("end ", end, " of ", conn)
@@ -94,7 +94,7 @@ func (tw *twins) something() {
 		tw.same(gone, alsoGone)
 		tw.same(tw.one.DropUnsaved(5), tw.other.DropUnsaved(5))
 	case len(tw.one.order) > 0 && tw.one.opts.Mates:
-		tw.hearMate()
+		tw.reportFromMate()
 	}
 }
 
@@ -104,8 +104,9 @@ func (tw *twins) pass(d time.Duration) {
 	tw.same(tw.one.Tick(tw.now), tw.other.Tick(tw.now))
 }
 
-// hearMate makes a mate report a peer as it is here, or nearly so, or ask about it.
-func (tw *twins) hearMate() {
+// reportFromMate makes a mate report a peer in the same state as here, or almost the same, or
+// ask about it.
+func (tw *twins) reportFromMate() {
 	i := tw.rnd.IntN(len(tw.one.order))
 	w := tw.one.Word(i, tw.now)
 	tw.doing = fmt.Sprintf("mate says %+v", w)
@@ -134,18 +135,18 @@ func (tw *twins) beat() {
 	if tw.rnd.IntN(10) == 0 {
 		tw.alter(&said)
 	}
-	if said.Begins { // is not counted among the beats
+	if said.Begins { // the start of a job has no number
 		sender.Seq--
 	}
 	said.Seq = max(said.Seq, 0)
-	if tw.rnd.IntN(4) == 0 { // and it stays so
+	if tw.rnd.IntN(4) == 0 { // the change is permanent
 		*sender = said
 		sender.Status, sender.Begins, sender.Job, sender.Cancel, sender.BackIn = SaysAlive, false, "", false, 0
 	}
 	tw.doing = fmt.Sprintf("beat %+v", said)
 	handles := tw.handles[sender]
 	said.Handle = handles[0]
-	if p := tw.one.known(&said); p != nil && tw.one.livesOn(p, &said, tw.now.Sub(tw.one.epoch), tw.now) {
+	if p := tw.one.peerOf(&said); p != nil && tw.one.isRoutine(p, &said, tw.now.Sub(tw.one.epoch), tw.now) {
 		tw.plain++
 	}
 	tw.beats++
@@ -154,7 +155,7 @@ func (tw *twins) beat() {
 	tw.other.out, tw.other.continued = tw.other.out[:0], continued{}
 	same := tw.other.observeAny(tw.now, &said)
 	tw.handles[sender] = [2]Handle{out.Handle, same.Handle}
-	if tw.rnd.IntN(4) == 0 { // the next one comes another way
+	if tw.rnd.IntN(4) == 0 { // the next beat uses another connection
 		delete(tw.handles, sender)
 	}
 	out.Handle, same.Handle = Handle{}, Handle{}
@@ -179,7 +180,7 @@ func (tw *twins) alter(b *Beat) {
 		b.Process.Start = time.Duration(n) * time.Minute
 	case 6:
 		b.Status, b.BackIn = SaysLeaving, time.Duration(n)*10*time.Second
-		if tw.rnd.IntN(2) == 0 { // sent by hand: it still beats
+		if tw.rnd.IntN(2) == 0 { // sent by hand: the process still beats
 			b.Run, b.Seq, b.Process.PID = "hand", 1, 0
 		}
 	case 7:
@@ -187,7 +188,7 @@ func (tw *twins) alter(b *Beat) {
 	case 8:
 		b.Health = Health(n)
 	case 9:
-		b.Run = []string{"", b.life() + ".9", "other.1"}[n] // one life, over another way
+		b.Run = []string{"", b.life() + ".9", "other.1"}[n] // the same life over another path, or another life
 	case 10:
 		b.Seq += int64(n - 1)
 	case 11:
@@ -219,7 +220,7 @@ func (tw *twins) alter(b *Beat) {
 	}
 }
 
-// same checks that both returned the same.
+// same checks that both trackers returned the same result.
 func (tw *twins) same(one, other any) {
 	tw.t.Helper()
 	if !reflect.DeepEqual(one, other) && fmt.Sprintf("%+v", one) != fmt.Sprintf("%+v", other) {
@@ -227,11 +228,11 @@ func (tw *twins) same(one, other any) {
 	}
 }
 
-// compare checks that both have the same inner state.
+// compare checks that both trackers have the same internal state.
 func (tw *twins) compare() {
 	tw.t.Helper()
 	a, b := tw.one, tw.other
-	for conn, p := range a.conns.latest { // which peer of several that is left to chance when one goes
+	for conn, p := range a.conns.latest { // with several peers, the choice is random when one is removed
 		b.conns.latest[conn] = b.order[p.index]
 	}
 	tw.same(slices.Concat(a.wake, []time.Duration{a.earliest}), slices.Concat(b.wake, []time.Duration{b.earliest}))

@@ -48,7 +48,7 @@ func TestOutcomesCarryTheSilence(t *testing.T) {
 	require.Equal(t, want, l.observe(b).Silence, "late")
 	l.tracker.opts.MaxPeers = 1
 	b.ID.Service = "y"
-	want.Rule = "interval" // nothing is learned from it
+	want.Rule = "interval" // the schedule has learned nothing from the beat
 	require.Equal(t, want, l.observe(b).Silence, "full")
 }
 

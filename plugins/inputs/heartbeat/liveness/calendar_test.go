@@ -17,7 +17,7 @@ const berlin = "Europe/Berlin"
 
 var payroll = peerID("web-1", "payroll")
 
-// leap advances the time to then, without the ticks at which nothing can happen.
+// leap advances the time to until, and leaves out the ticks at which nothing can change.
 func (r *rig) leap(until time.Time) {
 	for t := r.tracker; r.now.Before(until); {
 		idle := min(until.Sub(r.now), t.earliest-t.tickV) - time.Second
@@ -29,7 +29,7 @@ func (r *rig) leap(until time.Time) {
 	}
 }
 
-// setBack sets the wall clock back, on which the rig bases all time.
+// setBack sets back the wall clock, on which all times of the rig are based.
 func (r *rig) setBack(d time.Duration) {
 	r.tracker.epoch = r.tracker.epoch.Add(-d)
 	r.tracker.tickWall -= d.Nanoseconds()
@@ -59,20 +59,20 @@ func (r *rig) atWall(text string) {
 	r.tracker = New(r.opts, r.now)
 }
 
-// A crontab is how one host runs a job.
+// A crontab describes how one host runs a job.
 type crontab struct {
 	schedule string
 	from, to string        // RFC 3339
 	skew     time.Duration // of its clock
 	lasts    time.Duration // until the job beats
-	longer   time.Duration // that takes in all runs but the first
-	reading  string        // at which of two readings it runs: "first", "second", "both", "after" the skipped hour
-	restart  time.Duration // when the collector is restarted, from when the job is due; it is away for restartFor
-	away     time.Duration // for how long; 0 for never
-	misses   int           // which run never happens, from 1; 0 for none
+	longer   time.Duration // how much longer all runs but the first last
+	reading  string        // when it runs if a time of day occurs twice or not at all: "first", "second", "both", "after" the skipped hour
+	restart  time.Duration // when the collector is restarted, after the job is due; the restart lasts restartFor
+	away     time.Duration // for how long the collector is away; 0 for never
+	misses   int           // number of the run that never happens, from 1; 0 for none
 }
 
-// runs returns when a job that is due runs.
+// runs returns the times at which the job runs for one due time.
 func (c *crontab) runs(due calendar.Due) []time.Time {
 	at := []time.Time{due.At}
 	switch {
@@ -90,7 +90,7 @@ func (c *crontab) runs(due calendar.Due) []time.Time {
 	return at
 }
 
-// tell returns the reported deaths, and how much later than due they are.
+// tell returns the reported deaths, each with the time since the job was due.
 func (c *crontab) tell(t *testing.T) (deaths []string) {
 	r := newRig(t, scheduled(t, c.schedule))
 	r.atWall(c.from)
@@ -117,7 +117,7 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 			events[due.At.Add(c.restart)] = func() { r.restart(c.away) }
 		}
 		for _, at := range slices.SortedFunc(maps.Keys(events), time.Time.Compare) {
-			if r.leap(at); !r.now.After(at) { // otherwise the collector is away
+			if r.leap(at); !r.now.After(at) { // otherwise the collector is away at that time
 				events[at]()
 			}
 		}
@@ -135,9 +135,9 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 	return deaths
 }
 
-// Jobs with a calendar, over both nights in which clocks change. A job that runs is never
-// dead, whatever its clock shows and even if the collector is away when it is due. One that
-// does not run is reported at the end of its grace period.
+// This test runs jobs with a calendar over both nights in which clocks change. A job that runs
+// is never dead, even if its clock is wrong or the collector is away when it is due. A job
+// that does not run is reported at the end of its grace period.
 func TestJobsByCalendar(t *testing.T) {
 	t.Parallel()
 	for _, when := range []struct{ schedule, from, to string }{
@@ -147,7 +147,7 @@ func TestJobsByCalendar(t *testing.T) {
 		{"15 2 * * *", "2026-03-25T12:00:00+01:00", "2026-04-02T12:00:00+02:00"},
 		{"30 2 1 * *", "2026-02-15T12:00:00+01:00", "2027-01-15T12:00:00+01:00"},
 		{"30 2 1 1,4,7,10 *", "2026-02-15T12:00:00+01:00", "2028-01-15T12:00:00+01:00"},
-		{"15 2 29 3 *", "2025-01-01T12:00:00+01:00", "2027-05-01T12:00:00+02:00"}, // the night itself
+		{"15 2 29 3 *", "2025-01-01T12:00:00+01:00", "2027-05-01T12:00:00+02:00"}, // the night of the change itself
 	} {
 		for name, c := range map[string]crontab{
 			"on time":                                            {},
@@ -187,8 +187,8 @@ func TestJobsByCalendar(t *testing.T) {
 	}
 }
 
-// If no beat was due while no collector listened, the peer is reported as late as its silence
-// was, but has a minute to find the next collector, once.
+// If no beat was due while no collector listened, the silence continues from its length
+// before, and once the peer gets a minute to reach the next collector.
 func TestScheduledSilenceGoesOn(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -204,8 +204,8 @@ func TestScheduledSilenceGoesOn(t *testing.T) {
 	require.Len(t, r.deaths(), 1)
 }
 
-// A peer that was missed is expected at its next time, also by the collector after the next
-// one.
+// A peer whose beat was missed is expected at its next due time, even if the collector
+// restarts twice.
 func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -223,14 +223,14 @@ func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
 	require.Equal(t, "dead silence", r.is(payroll))
 }
 
-// The same for peers that declare an interval and have no open connection.
+// Peers that declare an interval and have no open connection are handled in the same way.
 func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 	for name, c := range map[string]struct {
 		every       time.Duration
 		conn        ConnID
-		down, until time.Duration // of the collector, since the beat
-		want        string        // when it is back
-		dead        time.Duration // since the beat, if it beats no more
+		down, until time.Duration // when the collector goes down and comes back, since the beat
+		want        string        // the state when the collector is back
+		dead        time.Duration // time of death since the beat, if the peer sends no more beats
 	}{
 		"daily":                       {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
 		"daily, for days":             {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
@@ -275,8 +275,7 @@ func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 	}
 }
 
-// A collector that did not keep running may have missed beats, too, even if it was not
-// stopped.
+// A collector that was suspended may have missed beats too, even if it was not restarted.
 func TestMissedWhileSuspended(t *testing.T) {
 	for name, opts := range map[string]func(*Options){"interval": func(*Options) {}, "schedule": scheduled(t, "15 2 * * *")} {
 		t.Run(name, func(t *testing.T) {
@@ -299,8 +298,8 @@ func TestMissedWhileSuspended(t *testing.T) {
 	}
 }
 
-// The deadline of a calendar follows the wall clock, whatever time was lost and whenever the
-// clock was set.
+// The deadline of a calendar follows the wall clock, even if the collector was suspended or
+// the clock was set.
 func TestScheduleFollowsTheWallClock(t *testing.T) {
 	for name, set := range map[string]time.Duration{"suspended": 8 * time.Hour, "set back": -2 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -324,8 +323,8 @@ func TestScheduleFollowsTheWallClock(t *testing.T) {
 	}
 }
 
-// Several collectors share one schedule. What one of them has received, the others know when
-// they are back, and a job that does not run is dead for all.
+// Several collectors share one schedule. When a collector is back, it learns which beats the
+// others have received, and all collectors report a job dead that does not run.
 func TestMatesKeepOneSchedule(t *testing.T) {
 	t.Parallel()
 	newPairAt := func(t *testing.T) *pair {
@@ -421,7 +420,7 @@ func TestExecutedByCalendar(t *testing.T) {
 	for name, c := range map[string]struct {
 		tell func(*story)
 		is   string
-		dead time.Duration // since it was due first; 0 if it is not
+		dead time.Duration // time of death since it was first due; 0 if it is not dead
 	}{
 		"it runs each day": {func(s *story) {
 			run(s, s.due.Add(day), 5, well)
@@ -521,8 +520,8 @@ func TestExecutedByCalendar(t *testing.T) {
 	}
 }
 
-// Checks are reloaded while the collector runs, and read after its state: a schedule may be
-// added, changed or removed, and that makes no peer dead.
+// Checks are reloaded while the collector runs, and read after the state file. Adding,
+// changing or removing a schedule makes no peer dead.
 func TestScheduleOfCheckChanges(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -534,7 +533,7 @@ func TestScheduleOfCheckChanges(t *testing.T) {
 	nightly, daily := at("15 2 * * *"), Expected{Source: payroll.Source, Service: payroll.Service, Interval: day, Margin: 30 * time.Minute}
 	for name, c := range map[string]struct {
 		story func(*rig)
-		dead  time.Duration // since its last beat, at 02:15
+		dead  time.Duration // time of death since its last beat, at 02:15
 	}{
 		"it stays": {func(r *rig) { r.expect(at("15 2 * * *")) }, day + time.Hour},
 		"another time": {func(r *rig) {
@@ -602,7 +601,7 @@ func TestScheduleOfCheckChanges(t *testing.T) {
 	}
 }
 
-// A peer that gets a schedule instead of an interval is judged by it at once.
+// A peer that gets a schedule instead of an interval is judged by the schedule at once.
 func TestScheduleOfCheckComes(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)
@@ -645,8 +644,8 @@ func TestScheduleOutlivesAWrongClock(t *testing.T) {
 	}
 }
 
-// The time of a crash is not recorded: what was due since a record was written may have been
-// lost.
+// The time of a crash is not recorded: beats that were due after the last record was written
+// may have been lost.
 func TestMissedInACrash(t *testing.T) {
 	for _, crashed := range []time.Duration{0, 5 * time.Minute} {
 		r := newRig(t, scheduled(t, "15 2 * * *"))
@@ -661,7 +660,7 @@ func TestMissedInACrash(t *testing.T) {
 	}
 }
 
-// A clock that is set back a little does not affect a peer that was missed before.
+// Setting the clock back a little does not affect a peer whose beat was missed before.
 func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -679,13 +678,13 @@ func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	require.Len(t, r.deaths(), 1)
 }
 
-// setWall sets the wall clock, as the next tick will find it.
+// setWall sets the wall clock. The next tick notices the change.
 func (r *rig) setWall(by time.Duration) {
 	r.setBack(-by)
 	r.tracker.tickWall -= by.Nanoseconds()
 }
 
-// A promise of the job itself applies, whatever its schedule says, and over a restart.
+// A promise of the job itself takes precedence over its schedule, also after a restart.
 func TestPromiseBesideASchedule(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)
@@ -705,8 +704,7 @@ func TestPromiseBesideASchedule(t *testing.T) {
 	require.Equal(t, "dead overdue", r.is(payroll))
 }
 
-// A job whose schedule is gone is not expected, and a job has no hours, whatever applies to
-// its host.
+// A job whose schedule was removed is not expected. Hours of a host do not apply to its jobs.
 func TestFinishedWithoutASchedule(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)

@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fleet is hosts whose beats reach the collector through a queue, over one connection or in
-// datagrams.
+// A fleet is a group of hosts whose beats reach the collector through a queue, over one
+// connection or in datagrams.
 type fleet struct {
 	*rig
 	conn   ConnID
-	clocks map[ID]time.Duration // how far the clock of a host is ahead; hosts that are missing are down
+	clocks map[ID]time.Duration // how far the clock of a host is ahead; a host without an entry is down
 	log    []Beat               // everything that was ever sent
-	waits  int                  // of log: what was not delivered yet
+	waits  int                  // index in log of the first beat not delivered yet
 	stuck  bool                 // nothing is delivered
 }
 
@@ -25,7 +25,7 @@ const fleetEvery = 10 * time.Second
 
 // newFleet returns four hosts that beat; the clock of one is wrong.
 func newFleet(t *testing.T, over ConnID) *fleet {
-	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // the carrier is well
+	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // the carrier itself is alive
 	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: over, clocks: make(map[ID]time.Duration)}
 	f.checked = true
 	for i, id := range hosts(4) {
@@ -37,7 +37,7 @@ func newFleet(t *testing.T, over ConnID) *fleet {
 	return f
 }
 
-// run makes the hosts beat for that long.
+// run makes the hosts beat for the time d.
 func (f *fleet) run(d time.Duration) {
 	for end := f.now.Add(d); f.now.Before(end); f.pass(fleetEvery) {
 		for _, id := range hosts(4) {
@@ -65,7 +65,7 @@ func (f *fleet) carriedOver(b Beat) Beat {
 	return b
 }
 
-// replay delivers everything that was ever sent once more, over another connection.
+// replay delivers all beats once more, over another connection.
 func (f *fleet) replay() {
 	if f.conn > 0 {
 		f.ended(f.conn, Closed)
@@ -82,14 +82,14 @@ func (f *fleet) states() (all []string) {
 	return all
 }
 
-// A beat that has waited in a queue is no sign of life, whatever the clocks of the hosts
-// show.
+// A beat that has waited in a queue is no sign of life, even if the clocks of the hosts are
+// wrong.
 func TestCarriedBeats(t *testing.T) {
 	web := hosts(4)
 	const alive, left = "alive beat", "left leaving"
 	for name, c := range map[string]struct {
 		story func(*fleet)
-		want  []string // states in the end
+		want  []string // states at the end
 		told  []string
 	}{
 		"all is well": {func(f *fleet) { f.run(time.Minute) }, []string{alive, alive, alive, alive}, nil},
@@ -239,7 +239,7 @@ func TestCarriedBeats(t *testing.T) {
 			require.Equal(f.t, Late, f.observe(f.carriedOver(f.late("web-1", "shop"))).Fate)
 		}, []string{alive, alive, alive, alive}, nil},
 	} {
-		for _, over := range []ConnID{1, 0} { // datagrams have none
+		for _, over := range []ConnID{1, 0} { // datagrams have no connection
 			t.Run(fmt.Sprint(name, " ", over), func(t *testing.T) {
 				f := newFleet(t, over)
 				c.story(f)
@@ -256,8 +256,8 @@ func TestCarriedBeats(t *testing.T) {
 	}
 }
 
-// A replay that pauses now and then looks in places as if hosts beat again. It keeps no peer
-// alive and makes none known again.
+// A replay with pauses looks for short times as if hosts beat again. It keeps no peer alive
+// and adds no peer again.
 func TestReplayInPieces(t *testing.T) {
 	t.Parallel()
 	web := hosts(4)
@@ -270,7 +270,7 @@ func TestReplayInPieces(t *testing.T) {
 			delete(f.clocks, id)
 		}
 		f.run(2 * time.Minute)
-		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them peers that have left are forgotten
+		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // for some seeds this is long enough to forget peers that have left
 		before, told := f.states(), len(f.told)
 
 		all := f.log
@@ -296,8 +296,8 @@ func (f *fleet) late(source, service string) Beat {
 	return Beat{ID: peerID(source, service), Interval: fleetEvery, Watched: true, SentMS: f.now.Add(-time.Hour).UnixMilli()}
 }
 
-// Hosts that beat for themselves may have any clock, even behind one address: there is no
-// queue in between.
+// Hosts that beat for themselves may have any clock, even behind one address, because no queue
+// is in between.
 func TestClocksOfOthersAreNotAsked(t *testing.T) {
 	r := newRig(t)
 	for i, sent := range []time.Duration{0, -time.Hour, -2 * time.Hour, time.Hour, -24 * time.Hour, -24 * time.Hour} {
@@ -316,8 +316,8 @@ func TestClocksOfOthersAreNotAsked(t *testing.T) {
 	require.Empty(t, r.deaths())
 }
 
-// A Telegraf collects beats and flushes them with some jitter. Still, a clock that is set,
-// drifts or was once wrong makes no peer dead, and a new peer is accepted.
+// Here a Telegraf collects beats and flushes them with some jitter. A clock that is set,
+// drifts or was once wrong still makes no peer dead, and a new peer is accepted.
 func TestCarriedInBatches(t *testing.T) {
 	t.Parallel()
 	web := hosts(4)

@@ -31,7 +31,7 @@ func TestDetailsHoldWhatAViewLeavesOut(t *testing.T) {
 	require.Equal(t, time.Minute-150*time.Millisecond, details["web-2/host"].BackIn)
 }
 
-// Looking at a peer all the time does not change its stamps.
+// Calling Details again and again does not change the stamps of a peer.
 func TestDetailsTakeNoStamp(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
@@ -44,13 +44,13 @@ func TestDetailsNameTheMateThatReceivesAPeer(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx"), Interval: 10 * time.Second})
 	p := tracker.order[0]
-	tracker.hearElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
+	tracker.noteBeatElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
 	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
 	p.elsewhere.heard = p.lastHeard()
 	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "its latest beat here is as late")
 }
 
-// The address that a peer claims is one thing, the address that its beats come from another.
+// The address that a peer claims may differ from the address that its beats come from.
 func TestDetailsHoldWhereBeatsReallyComeFrom(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
 	r.checked = true
@@ -75,7 +75,7 @@ func TestDetailsHoldWhereBeatsReallyComeFrom(t *testing.T) {
 	require.Empty(t, r.tracker.remotes)
 }
 
-// A mate has not seen where a beat that another collector received came from.
+// A mate does not know from which address another collector received a beat.
 func TestMatesAreNotSentWhereABeatCameFrom(t *testing.T) {
 	p := newPair(t)
 	p.one.observe(Beat{ID: shop, Addr: addrOf(1), Remote: addrOf(2), Interval: time.Second})

@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What disturbs a collector, or seems to: 150 hosts beat once a second, and after two minutes
-// something happens that is no host's death. Three hosts really die before it and three
-// during it. After a pause, the overdue tick comes before the beats received meanwhile are
-// read, which is the harder order.
+// These tests disturb a collector: 150 hosts beat once a second, and after two minutes
+// something happens that is not the death of a host. Three hosts really die before the
+// disturbance and three during it. After a pause, the overdue tick comes before the beats
+// received meanwhile are read, because that order is harder.
 const (
 	crowd      = 150
 	realDeaths = 6
@@ -23,13 +23,13 @@ const (
 	aftermath  = 140 * time.Second
 )
 
-// A disturbance is what happens. Its bounds follow from the rules: when the hold is over at
-// the latest, and how long it may have been.
+// A disturbance is one such event. Its bounds follow from the rules: by when the hold must
+// end, and how long it may last.
 type disturbance struct {
 	name     string
 	kind     string
 	lasts    time.Duration
-	released time.Duration // after its end; 0 if it causes no isolation
+	released time.Duration // the latest end of the hold, after the end of the disturbance; 0 if it causes no isolation
 }
 
 // oneBeat is the time after a disturbance within which every host has beaten.
@@ -44,11 +44,11 @@ var disturbances = []disturbance{
 	{"wall clock +1 h, no monotonic one", "wall", 0, 0},
 	{"own network down 10 s, UDP", "net-udp", 10 * time.Second, oneBeat},
 	{"own network down 180 s, UDP", "net-udp", 180 * time.Second, oneBeat},
-	// TCP backs off: after the last try before the end of the outage, the next one follows
-	// after up to as long again.
+	// TCP backs off: the time from the last try in the outage to the next try can be as long
+	// as the outage.
 	{"own network down 40 s, TCP", "net-tcp", 40 * time.Second, 45 * time.Second},
 	{"uplink of half the peers down 40 s", "half", 40 * time.Second, oneBeat},
-	// Reported after the hold: suspect after 1.7 s, and a minute.
+	// The death is reported after the hold: suspect after 1.7 s, and a minute more.
 	{"40 % of the peers really die", "rack", 0, 62 * time.Second},
 }
 
@@ -66,7 +66,7 @@ func TestDisturbancesKillNobody(t *testing.T) {
 	}
 }
 
-// An arrival is a beat that the collector can read from then on.
+// An arrival is a beat and the time from which the collector can read it.
 type arrival struct {
 	at  time.Duration
 	who int
@@ -79,7 +79,7 @@ func (d disturbance) pauses() bool {
 	return d.kind == "pause-tcp" || d.kind == "pause-udp" || d.kind == "vm" || d.kind == "vm-clock"
 }
 
-// clock is what the collector's clock shows.
+// clock returns the time that the collector's clock shows.
 func (d disturbance) clock(at time.Duration) time.Time {
 	switch {
 	case d.kind == "vm" && at >= d.end():
@@ -90,36 +90,36 @@ func (d disturbance) clock(at time.Duration) time.Time {
 	return epoch.Add(at)
 }
 
-// graves returns which hosts really die, and when.
-func (d disturbance) graves() map[int]time.Duration {
-	graves := make(map[int]time.Duration)
+// deathTimes returns the hosts that really die, and the times of their deaths.
+func (d disturbance) deathTimes() map[int]time.Duration {
+	deathTimes := make(map[int]time.Duration)
 	for i := range 3 {
-		graves[i] = 115*time.Second + time.Duration(i)*100*time.Millisecond
-		graves[i+3] = troubleAt + d.lasts*2/5 + time.Duration(i)*time.Second
+		deathTimes[i] = 115*time.Second + time.Duration(i)*100*time.Millisecond
+		deathTimes[i+3] = troubleAt + d.lasts*2/5 + time.Duration(i)*time.Second
 	}
 	if d.kind == "rack" {
 		for i := range crowd * 2 / 5 {
-			graves[realDeaths+i] = troubleAt + time.Duration(i)*time.Millisecond
+			deathTimes[realDeaths+i] = troubleAt + time.Duration(i)*time.Millisecond
 		}
 	}
-	return graves
+	return deathTimes
 }
 
-// arrivals returns all beats in the order in which they can be read.
-func (d disturbance) arrivals(rnd *rand.Rand, graves map[int]time.Duration) []arrival {
+// arrivals returns all beats in the order in which the collector can read them.
+func (d disturbance) arrivals(rnd *rand.Rand, deathTimes map[int]time.Duration) []arrival {
 	all := make([]arrival, 0, 100*crowd)
 	for who := range crowd {
-		all = append(all, d.arrivalsOf(rnd, who, graves)...)
+		all = append(all, d.arrivalsOf(rnd, who, deathTimes)...)
 	}
 	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	return all
 }
 
-func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, graves map[int]time.Duration) []arrival {
+func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, deathTimes map[int]time.Duration) []arrival {
 	var all []arrival
-	var backOff time.Duration // when its TCP tries again
+	var backOff time.Duration // how long TCP waits before its next try
 	phase := seconds(rnd.Float64())
-	died, mortal := graves[who]
+	died, mortal := deathTimes[who]
 	for seq := int64(1); ; seq++ {
 		sent := phase + time.Duration(seq-1)*time.Second + seconds(math.Abs(rnd.NormFloat64())*0.002)
 		if sent > d.end()+aftermath || mortal && sent > died {
@@ -136,11 +136,11 @@ func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, graves map[int]time.Dur
 	}
 }
 
-// delayed returns when a beat can be read that would have arrived during the disturbance, if
-// it can.
+// delayed returns when the collector can read a beat that would have arrived during the
+// disturbance, and whether it can read that beat at all.
 func (d disturbance) delayed(rnd *rand.Rand, who int, at time.Duration, backOff *time.Duration) (time.Duration, bool) {
 	switch d.kind {
-	case "pause-tcp": // waits in the socket's buffer
+	case "pause-tcp": // the beat waits in the socket's buffer
 		return d.end() + seconds(0.002+0.2*rnd.Float64()), true
 	case "pause-udp": // the buffer is full after three seconds
 		return d.end() + seconds(0.002+0.05*rnd.Float64()), at <= troubleAt+3*time.Second
@@ -165,13 +165,13 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 type play struct {
 	disturbance
 	*rig
-	at      time.Duration // the real time, whatever the clock of the collector shows
-	graves  map[int]time.Duration
-	allowed [crowd]time.Duration // by the last beat
-	heard   [crowd]time.Duration
-	deaths  map[int]time.Duration // when they were reported
-	off     time.Duration         // when the hold ended
-	on      time.Duration         // when it began
+	at         time.Duration // the real time, which the clock of the collector may not show
+	deathTimes map[int]time.Duration
+	allowed    [crowd]time.Duration // silence allowed after the last beat
+	heard      [crowd]time.Duration
+	deaths     map[int]time.Duration // when they were reported
+	off        time.Duration         // when the hold ended
+	on         time.Duration         // when it began
 }
 
 func newPlay(t *testing.T, d disturbance) *play {
@@ -180,13 +180,12 @@ func newPlay(t *testing.T, d disturbance) *play {
 	return p
 }
 
-// play plays the disturbance and returns how long after it the last of the real deaths was
-// reported.
+// play runs the disturbance and returns how long after it the last real death was reported.
 func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(d.name))))
 	p := newPlay(t, d)
-	p.graves = d.graves()
-	beats := d.arrivals(rnd, p.graves)
+	p.deathTimes = d.deathTimes()
+	beats := d.arrivals(rnd, p.deathTimes)
 	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {
 		if late := d.pauses() && troubleAt < at && at < d.end(); late {
 			at = d.end()
@@ -232,7 +231,7 @@ func (p *play) note(transitions []Transition) {
 		var who int
 		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
 		require.NoError(p.t, err)
-		died, mortal := p.graves[who]
+		died, mortal := p.deathTimes[who]
 		require.True(p.t, mortal && p.at >= died, "%v is reported dead at %v, last beat at %v", tr.ID, p.at, p.heard[who])
 		p.deaths[who] = p.at
 	}
@@ -247,7 +246,7 @@ func (p *play) judge() time.Duration {
 	} else {
 		require.Zero(p.t, p.on, "isolated")
 	}
-	for who, died := range p.graves {
+	for who, died := range p.deathTimes {
 		told, yes := p.deaths[who]
 		require.True(p.t, yes, "%d is never reported", who)
 		require.LessOrEqual(p.t, told, p.latest(who), "%d, last beat at %v, is reported at %v", who, p.heard[who], told)
@@ -256,9 +255,9 @@ func (p *play) judge() time.Duration {
 	return worst
 }
 
-// latest returns when the death of who must be reported: after its silence since its last
-// beat, in which a pause does not count, or, after a hold, later by the length of the hold.
-// Hosts that stay silent are reported when the hold is over.
+// latest returns when the death of host who must be reported: after the silence allowed since
+// its last beat, in which a pause does not count, plus the length of a hold. Hosts that stay
+// silent are reported when the hold is over.
 func (p *play) latest(who int) time.Duration {
 	latest := p.heard[who] + p.allowed[who] + slack
 	if p.pauses() && p.heard[who] <= p.end() && latest > troubleAt {
@@ -274,9 +273,9 @@ func (p *play) latest(who int) time.Duration {
 	return latest
 }
 
-// Beats that are read late because the collector did not listen teach nothing: the silence
-// allowed while the backlog is read, and after it, is the same as before, to within a few
-// milliseconds.
+// The schedule learns nothing from beats that are read late because the collector did not
+// listen: the silence allowed while the backlog is read, and afterwards, is the same as
+// before, to within a few milliseconds.
 func TestStallTeachesNothing(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"pause-tcp", "pause-udp", "vm", "vm-clock"} {
@@ -304,7 +303,7 @@ func (d disturbance) compareSilences(t *testing.T) {
 		switch {
 		case at > d.end()+10*time.Second:
 			after.add(p.allowed[:])
-		case at > troubleAt: // while the backlog is read, and then
+		case at > troubleAt: // while the backlog is read, and afterwards
 			longest.add([]time.Duration{slices.Max(p.allowed[:])})
 		case at > troubleAt/2: // once the schedules are settled
 			before.add(p.allowed[:])
@@ -315,7 +314,7 @@ func (d disturbance) compareSilences(t *testing.T) {
 	require.Less(t, longest.max, before.max+25*time.Millisecond)
 }
 
-// A mean is the mean silence allowed to any peer at any tick.
+// A mean is the mean allowed silence of all peers at all ticks.
 type mean struct {
 	sum, max time.Duration
 	n        int

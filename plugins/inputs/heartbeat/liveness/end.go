@@ -1,9 +1,9 @@
-// Ends. The end of a connection is evidence (ConnEnded); an end that a beat reports is a fact
-// (finish). Both concern one process. The peer has ended when the last of its processes has;
-// until then the end of a process is an event of its own.
+// This file processes ends. The end of a connection is evidence (ConnEnded); an end that a
+// beat reports is a fact (finish). Both concern one process. A peer has ended when its last
+// process has; until then the end of a process is an event of its own.
 //
-// A goodbye may promise that the peer will be back. That opens a maintenance window: an end
-// within it was announced and is no death.
+// A goodbye may promise that the peer will be back. The promise opens a maintenance window: an
+// end within the window was announced and is not a death.
 
 package liveness
 
@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// longConn is how far apart two beats over one connection must be to make it a long one.
-	// A one-shot sender that sends two beats at once does not qualify.
+	// longConn is how far apart two beats over one connection must be for the connection to
+	// count as long. The connection of a one-shot sender that sends two beats at once is not
+	// long.
 	longConn = 100 * time.Millisecond
-	// maxLinks is the most connections remembered of one process. A sender has one for each
-	// URL, and for a moment one more.
+	// maxLinks is how many connections of one process are remembered. A sender has one
+	// connection for each URL and, for a moment, one more.
 	maxLinks = 16
 	// resetGrace is how much longer than its interval a peer has to reconnect after a reset.
-	// Whatever reset the connection may have notified only the collector; the sender then
-	// notices at its next beat.
+	// The reset may have reached only the collector; the sender then notices at its next beat.
 	resetGrace = 2 * time.Second
 )
 
@@ -36,12 +36,12 @@ const (
 	GivenUp              // by the collector's kernel, because nothing answers
 )
 
-// ConnEnded notes that a connection from an address has ended at now; the zero Addr stands
-// for a Unix socket. A closed connection proves the end of the process that held it, and
-// nothing else. So a process is lost with its last connection, and only if that connection,
-// or one that has ended since its latest beat, was a long one: a sender that connects for
-// each beat is not lost after each. The process that held a carrier is none of those that the
-// carrier reports on. If the connection has many peers, they are left to the tick.
+// ConnEnded notes that a connection from an address has ended at now; the zero Addr stands for
+// a Unix socket. A closed connection proves only that the process that held it has ended. So a
+// process is lost with its last connection, and only if that connection, or another one that
+// has ended since its latest beat, was long: a sender that connects for each beat is not lost
+// after each beat. The end of a carrier proves nothing about the processes that it reports on.
+// If the connection has many peers, the tick processes them.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
 	if _, carries := t.carriers[carrier{conn: conn}]; carries {
@@ -88,7 +88,8 @@ func (t *Tracker) endLinks(p *peer, e *connEnd, now time.Time) {
 	}
 }
 
-// endLink notes that a connection of o, a process of p, has ended.
+// endLink removes a connection of o, a process of p, that has ended, and applies the
+// consequences.
 func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	long := o.linkOver(e.conn).long
 	o.dropLink(e.conn)
@@ -108,8 +109,8 @@ func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	}
 }
 
-// lose applies what the end of its last connection means for o, a process of p. The peer is
-// suspect at once; how soon it is dead depends on the kind of end.
+// lose handles the end of the last connection of o, a process of p. The peer is suspect at
+// once; how soon it is dead depends on the kind of end.
 func (t *Tracker) lose(p *peer, o *process, e *connEnd, now time.Time) {
 	t.vacant.add(p)
 	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
@@ -131,10 +132,10 @@ func (t *Tracker) lose(p *peer, o *process, e *connEnd, now time.Time) {
 	t.rewake(p)
 }
 
-// loseFormer handles the end of the connection of a former process, and reports whether
-// nothing else follows from it. If that process has not beaten since it was replaced, and
-// ends soon, its end is part of the restart. The end of a watcher's connection is no death of
-// a peer. Any other former process has lived until now.
+// loseFormer handles the end of a former process's connection. It reports whether the caller
+// can ignore that end. If the process has not beaten since it was replaced, and the connection
+// ends soon, that end is part of the restart. The end of a watcher's connection is not the end
+// of a peer. Any other former process was alive until now.
 func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	for _, other := range p.formers {
 		switch {
@@ -148,14 +149,16 @@ func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	return false
 }
 
-// evidence returns what the end of a long connection means for its peers.
+// evidence returns the reason that this end of a long connection gives for the silence of its
+// peers.
 func (e End) evidence() Reason {
 	return [...]Reason{Closed: ReasonConnClosed, Reset: ReasonConnReset, GivenUp: ReasonUnreachable}[e]
 }
 
 // grace returns how long o has to beat again, and whether the end of its connection shortens
-// its deadline. It does not if o is watched from outside, because then the watcher has ended,
-// nor if the collector's kernel gave up, because it has already waited long enough.
+// its deadline. The deadline stays as it is if o is watched from outside, because only the
+// watcher has ended, and if the collector's kernel gave up, because the kernel has already
+// waited long enough.
 func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	switch {
 	case o.watched, end == GivenUp:
@@ -166,9 +169,9 @@ func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	return terms.Grace, true
 }
 
-// finish processes an end that b reports. It concerns the process that b names. If b names
-// none, it concerns the processes that its sender beats for, or all of them if it beats for
-// none. The peer has ended when its last living process has.
+// finish processes an end that b reports. The end concerns the process that b names. If b
+// names none, the end concerns the processes that the sender of b beats for, or all processes
+// if that sender beats for none. The peer has ended when its last living process has.
 func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if match == strangeProcess {
 		t.reportEnding(p, o, reasonOf(b), b, now)
@@ -194,7 +197,8 @@ func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, 
 	}
 }
 
-// affected returns which processes of p are affected by the end of o that b reports.
+// affected returns a function that reports whether a process of p has ended, if b reports the
+// end of o.
 func (p *peer) affected(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
 		return func(x *process) bool { return x == o }
@@ -206,15 +210,15 @@ func (p *peer) affected(b *Beat, o *process) func(*process) bool {
 	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
 }
 
-// finishFormer processes the end of a former process that b reports. lives tells whether
-// another process is still alive.
+// finishFormer processes the end of a former process that b reports. lives is true if another
+// process is still alive.
 func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
 	if lives && other.ended == ReasonNone {
 		t.reportEnding(p, &other.process, reasonOf(b), b, now)
 	}
 	t.endFormer(p, other, reasonOf(b))
 	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
-		other.ended = ReasonNone // reported by hand for all processes: this one beats until it is stopped
+		other.ended = ReasonNone // the end was reported by hand for all processes: this process beats until it is stopped
 	}
 	p.changed = true
 }
@@ -235,8 +239,9 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	t.leave(p, b, now)
 }
 
-// rests reports whether p has finished and is next expected when its schedule says.
-func (p *peer) rests() bool {
+// waitsForSchedule reports whether p has finished and is next expected at the time that its schedule
+// gives.
+func (p *peer) waitsForSchedule() bool {
 	return p.terms.Schedule != nil && p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
 }
 
@@ -258,7 +263,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	if p.state == Dead {
 		p.changed = p.changed || p.reason != ReasonExited
 		p.reason = ReasonExited // better evidence than silence
-		t.vacant.add(p)         // it may have taken the place of a dead peer
+		t.vacant.add(p)         // p may have left the queue of vacancies when this process began
 	}
 }
 
@@ -266,7 +271,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 	p.setExit(b.ExitCode, b.HasExitCode)
 	t.become(p, Left, reasonOf(b), now)
-	if p.reason.reported() { // of the process before
+	if p.reason.reported() { // that was the end of the previous process
 		p.changed = p.changed || p.reason != reasonOf(b)
 		p.reason = reasonOf(b)
 	}
@@ -305,7 +310,7 @@ func (t *Tracker) reportEnding(p *peer, o *process, reason Reason, b *Beat, now 
 	if reason != ReasonLeaving && reason != ReasonFinished {
 		p.editPast().Deaths++
 	}
-	if !t.quiet {
+	if !t.overRate {
 		t.emit(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
 		return
 	}
@@ -315,11 +320,11 @@ func (t *Tracker) reportEnding(p *peer, o *process, reason Reason, b *Beat, now 
 	}
 }
 
-// promise notes the promise in a goodbye: it opens a window from now on, or extends the
-// present one. A goodbye without a promise changes no window, so a planned stop within a
+// promise notes the promise in a goodbye. The promise opens a window now, or extends the
+// current window. A goodbye without a promise changes no window, so a planned stop within a
 // window does not close it. The exception is a goodbye sent by hand for a peer that has left
-// already: that peer will not come back. known reports whether the run is known from earlier
-// beats, that is, whether the sender reports for itself.
+// already: that peer will not come back. known is true if the run is known from earlier beats,
+// that is, if the sender reports for itself.
 func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 	switch {
 	case b.BackIn > 0:
@@ -348,22 +353,22 @@ func (t *Tracker) expectNoMore(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// keepPromise closes the window of p, which beat within it, if that keeps the promise. After
-// an announcement by hand the peer has to come back as another process or after a reboot,
-// because the same process beats until it is stopped (Tracker.believe). A sender that made
-// the promise for itself has kept it when its next run reports on p, even if it reports a
-// death.
+// keepPromise closes the window of p if a beat within the window keeps the promise. After an
+// announcement by hand, the peer must come back as another process or after a reboot, because
+// the announced process beats until it is stopped (Tracker.applyReport). If the sender made
+// the promise for itself, it keeps the promise when its next run reports on p, even if that
+// run reports a death.
 func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
 		t.endPromise(p, now.Sub(t.epoch))
 	}
 }
 
-// cancel takes back the promise of p and, if p is a host, those of its services. A peer that
-// has left because of the promise is expected again.
+// cancel withdraws the promise of p and, if p is a host, the promises of its services. A peer
+// that has left because of the promise is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
 	if t.endWindow(p, now); p.host.own == p {
-		t.withServices(p, taking, now, func(service *peer, now time.Time) {
+		t.withServices(p, withdrawing, now, func(service *peer, now time.Time) {
 			if service.follows() {
 				t.endWindow(service, now)
 			}

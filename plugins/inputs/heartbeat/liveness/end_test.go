@@ -22,7 +22,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 			require.Equal(t, !long || end != EndedByUs, l.tracker.Len() == 1, fmt.Sprint(gap, end))
 		}
 	}
-	l := newRig(t) // no connection is none of length
+	l := newRig(t) // beats without a connection are not on a long connection
 	b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}}
 	l.observe(b)
 	l.now = l.now.Add(time.Second)
@@ -33,7 +33,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	require.Equal(t, 2, l.tracker.Len())
 }
 
-// A beat in a datagram did not come over the long connection used before.
+// A beat in a datagram does not count as a beat over the earlier long connection.
 func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}
@@ -43,5 +43,5 @@ func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 	c.ended(1, Closed)
 	b.Conn = 0
 	c.observe(b)
-	require.False(t, c.tracker.lookUp(b.ID).onLong())
+	require.False(t, c.tracker.lookUp(b.ID).hasLongConn())
 }

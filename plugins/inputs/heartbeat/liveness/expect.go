@@ -1,6 +1,6 @@
-// The configuration. Expect names the peers that the operator expects. Until such a peer
-// beats, a placeholder represents it in lists and series, and is dead when its silence has
-// been too long. Near finds the names that a mistyped name may have meant.
+// This file processes the configuration. Expect sets the peers that the operator expects.
+// Until such a peer beats, a placeholder represents it in lists and series, and is dead when
+// its silence has been too long. Near finds the names that a mistyped name may have meant.
 
 package liveness
 
@@ -25,7 +25,7 @@ type Expected struct {
 	Schedule         *calendar.Schedule // when its beats are due, accepting a delay of Margin; nil for Interval
 }
 
-// Equal reports whether e and other expect the same.
+// Equal reports whether e and other are the same expectation.
 func (e Expected) Equal(other Expected) bool {
 	a, b := e, other
 	if a.Schedule != nil && b.Schedule != nil && a.Schedule.String() == b.Schedule.String() {
@@ -40,14 +40,14 @@ func (e Expected) Equal(other Expected) bool {
 type expectation struct {
 	Expected
 	addr        netip.Addr // Source, if that is an address
-	met         bool       // a matching peer is known, or was since the operator expects it
+	met         bool       // a matching peer is known, or was known since the operator added the expectation
 	placeholder *peer      // nil once it is met
 
 	base, terms *Terms // terms are base with Schedule
 }
 
-// scheduled returns base with the schedule of e.
-func (e *expectation) scheduled(base *Terms) *Terms {
+// termsWithSchedule returns base with the schedule of e.
+func (e *expectation) termsWithSchedule(base *Terms) *Terms {
 	if e.base != base {
 		terms := *base
 		terms.Schedule, terms.Patience, terms.Rule = e.Schedule, e.Margin, "check"
@@ -72,8 +72,9 @@ func (e *expectation) fits(p *peer) bool {
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.service)
 }
 
-// expectations are indexed by the ID of their placeholder, and those of an address by the
-// address too, so that neither a beat nor a configuration of thousands needs a search.
+// expectations are indexed by the ID of their placeholder, and each expectation of an address
+// also by that address. So neither a beat nor a configuration of thousands of peers needs a
+// search.
 type expectations struct {
 	all    []*expectation
 	byID   map[ID][]*expectation
@@ -103,8 +104,8 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	}
 }
 
-// lists reports whether the operator names the host of b, which covers all that runs there,
-// or its address. A peer that is named itself is known through its placeholder.
+// lists reports whether the operator names the host of b, which covers all that runs there, or
+// its address. A peer that the operator names has a placeholder, so it is known already.
 func (all *expectations) lists(b *Beat) bool {
 	if len(all.byID[ID{Source: b.ID.Source, Service: HostService}]) > 0 {
 		return true
@@ -114,10 +115,11 @@ func (all *expectations) lists(b *Beat) bool {
 	})
 }
 
-// Expect replaces the list of peers that the operator expects. A peer that is not known gets
-// a placeholder, which is unknown until its silence has been too long. The transitions
-// returned are those of placeholders that are no longer needed. If there are many peers, the
-// work is left to the tick, except before the first tick, when no beat has to wait for it.
+// Expect replaces the list of peers that the operator expects. A peer that is not known gets a
+// placeholder, which is unknown until its silence has been too long. The returned transitions
+// concern placeholders that are no longer needed. If there are many peers, the next tick does
+// the work. Before the first tick the work is done at once, because no beat has to wait for
+// it.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	if t.ticks > 1 && len(all)+len(t.order) > atOnce {
@@ -144,7 +146,7 @@ func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 		func() portion { return each(before.all, 1, reschedule) },
 		func() portion { return each(next.all, 1, reschedule) },
 		func() portion { return t.meetAddresses(&next) },
-		func() portion { return each(next.all, 1, func(e *expectation) { t.holdPlace(e, now()) }) },
+		func() portion { return each(next.all, 1, func(e *expectation) { t.addPlaceholder(e, now()) }) },
 		func() portion { return t.findNeedless(&needless) },
 		func() portion { return each(needless, 1, func(p *peer) { t.dropPlaceholder(p, now()) }) },
 	)
@@ -154,8 +156,8 @@ func newExpectations(count int) expectations {
 	return expectations{make([]*expectation, 0, count), make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
 }
 
-// orderIf returns all peers, or none.
-func (t *Tracker) orderIf(needed bool) []*peer {
+// peersIf returns all peers if they are needed, else none.
+func (t *Tracker) peersIf(needed bool) []*peer {
 	if !needed {
 		return nil
 	}
@@ -164,15 +166,15 @@ func (t *Tracker) orderIf(needed bool) []*peer {
 
 // meetAddresses returns the portion that finds the peers at the expected addresses.
 func (t *Tracker) meetAddresses(all *expectations) portion {
-	return each(t.orderIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
+	return each(t.peersIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
 		for _, e := range all.byAddr[p.addr] {
 			e.met = e.met || p.index >= 0 && e.fits(p)
 		}
 	})
 }
 
-// holdPlace gives e a placeholder, if no matching peer is known.
-func (t *Tracker) holdPlace(e *expectation, now time.Time) {
+// addPlaceholder gives e a placeholder, if no matching peer is known.
+func (t *Tracker) addPlaceholder(e *expectation, now time.Time) {
 	if p := t.lookUp(e.id()); p != nil && e.fits(p) {
 		e.met = true
 	}
@@ -181,7 +183,7 @@ func (t *Tracker) holdPlace(e *expectation, now time.Time) {
 	}
 }
 
-// placeholder returns the placeholder of e, which is added if there is none.
+// placeholder returns the placeholder of e, and adds one if there is none.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	p := t.lookUp(e.id())
 	if p != nil && !p.expected {
@@ -193,7 +195,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		t.placeholders++
 		p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 		p.since, p.sinceUTC = p.heard, now.UnixNano()
-		t.noteSinceV(p, Unknown, p.heardV)
+		t.noteVerdictTime(p, Unknown, p.heardV)
 	} else if p.interval == e.Interval && p.margin == e.Margin {
 		return p
 	}
@@ -206,7 +208,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 
 // findNeedless returns the portion that finds the placeholders that are no longer needed.
 func (t *Tracker) findNeedless(needless *[]*peer) portion {
-	return each(t.orderIf(t.placeholders > 0), perUnit, func(p *peer) {
+	return each(t.peersIf(t.placeholders > 0), perUnit, func(p *peer) {
 		if p.expected && !t.stillNeeded(p) {
 			*needless = append(*needless, p)
 		}
@@ -221,8 +223,8 @@ func (t *Tracker) dropPlaceholder(p *peer, now time.Time) {
 	}
 }
 
-// Unmet returns what the placeholders are for, including those of an earlier collector. It
-// scans all peers: call it before beats are observed.
+// Unmet returns the expected peers that have placeholders, including placeholders of an
+// earlier collector. It scans all peers: call it before beats are observed.
 func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
@@ -241,8 +243,8 @@ func serviceExpected(id ID) string {
 	return id.Service
 }
 
-// meet ends the expectations that p meets. A placeholder may serve several of them, and p may
-// have been one itself.
+// meet ends the expectations that p meets. A placeholder may serve several expectations, and p
+// may have been a placeholder itself.
 func (t *Tracker) meet(p *peer, now time.Time) {
 	if p.expected {
 		p.expected = false
@@ -282,8 +284,8 @@ func (t *Tracker) lastExpected(p *peer) bool {
 }
 
 // othersAt reports whether another peer than p meets the expectation of an address. Most are
-// found on the host of p. The search is limited, because every peer that is to be forgotten
-// in a tick searches; if it finds no other peer, p is kept longer.
+// found on the host of p. The search is limited, because it runs for every peer that a tick
+// would forget; if it finds no other peer within the limit, p is kept longer.
 func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 	const far = 1000
 	others := func(other *peer) bool { return other != p && e.fits(other) }
@@ -291,8 +293,7 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 		slices.ContainsFunc(t.order[:min(far, len(t.order))], others)
 }
 
-// awaits reports whether b would meet an expectation: then it takes the room of the
-// placeholder.
+// awaits reports whether b would meet an expectation: its peer then replaces a placeholder.
 func (t *Tracker) awaits(b *Beat) bool {
 	candidate := peer{host: &host{source: b.ID.Source}, service: b.ID.Service, pid: b.ID.PID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
@@ -305,11 +306,11 @@ func (t *Tracker) awaits(b *Beat) bool {
 
 const (
 	// maxNearby is how many peers of a host, or how many hosts, are searched for similar
-	// names: the lock is held meanwhile.
+	// names. There is a limit because the lock is held during the search.
 	maxNearby = 10_000
 	// maxNear is how many similar names are returned.
 	maxNear = 3
-	// nearby is by how many letters they may differ.
+	// nearby is by how many letters similar names may differ.
 	nearby = 2
 )
 

@@ -61,7 +61,7 @@ func TestExpectingManyIsQuick(t *testing.T) {
 	require.Less(t, time.Since(start), time.Second)
 }
 
-// If it is known how often a peer will beat, that sets the wait for its first beat, also
+// If the interval of a peer is configured, it determines the wait for the first beat, also
 // after a restart of the collector with another configuration.
 func TestExpectationSaysHowLongToWait(t *testing.T) {
 	r := newRig(t)
@@ -82,8 +82,7 @@ func TestExpectationSaysHowLongToWait(t *testing.T) {
 	require.Equal(t, []string{"dead never_seen"}, r.statesOf(id))
 }
 
-// Nothing is kept of a refused beat, even if it came over something that carries the beats of
-// many hosts.
+// Nothing is kept of a refused beat, even if a carrier of many hosts delivered it.
 func TestNothingIsKeptOfUnlistedPeers(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.KnownOnly = true })
 	r.expect(Expected{Source: "web-1"})

@@ -1,9 +1,9 @@
-// The full reports of mates: facts, which are beats that report more than a sign of life, and
-// records of peers about which, by their words, mates know more. And ends that differ.
-// Collectors may take different things for the end of a peer: a goodbye that reached only one
-// of them, a silence, the end of the process, or the end of an earlier life of the sender.
-// Here they agree on one. What arrives late over a slow path changes nothing that is known
-// better. No wall clock is used to decide.
+// This file processes the full reports of mates. Facts are beats that report more than a sign
+// of life. Records are sent for peers about which a mate knows more, as its words have shown.
+// This file also settles ends that differ: collectors may have seen different ends of a peer,
+// such as a goodbye that reached only one of them, a silence, the end of the process, or the
+// end of an earlier life of the sender. The rules here make them agree on one end. A late
+// report over a slow path does not override better knowledge. No wall clock is used to decide.
 
 package liveness
 
@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// HearFact processes a beat that a mate received ago before now. It is no sign of life here,
-// but what it reports applies: another process, an end, a promise.
+// HearFact processes a beat that a mate received ago before now. The beat is no sign of life
+// for this collector, but its report applies: another process, an end, or a promise.
 func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	t.out = t.out[:0]
 	b := &f.Beat
@@ -43,13 +43,13 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	if first || match == newProcess || match == bootedProcess {
 		o.unheard, p.lone = true, f.Visit && p.nameless()
 	}
-	t.believe(p, b, o, match, f.Known, now)
+	t.applyReport(p, b, o, match, f.Known, now)
 	if b.Status != SaysAlive {
 		p.noteEnd(o, true)
 	}
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
-		t.hearElsewhere(p, mate, at, now)
+		t.noteBeatElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
 	}
@@ -66,10 +66,10 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 	b := &f.Beat
 	t.continueElsewhere(f, now)
 	switch p = t.lookUp(b.ID); {
-	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
+	case p == nil && t.checkRoom(b.ID.Source) != Accepted && !t.awaits(b):
 		return nil, false
 	case p == nil:
-		p, first = t.enter(b, now), true
+		p, first = t.addFor(b, now), true
 	case p.expected:
 		t.meet(p, now)
 		p.ident, p.life, first = b.Process, b.life(), true
@@ -82,7 +82,7 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 }
 
 // continueElsewhere renames the nameless peer that the fact continues, as the mate has done.
-// If this collector knows both names as peers, the former one ends.
+// If this collector knows both names as peers, the peer with the former name ends.
 func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	before, p, id := t.lookUp(f.Before), t.lookUp(f.Beat.ID), f.Beat.ID
 	switch {
@@ -98,8 +98,8 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	}
 }
 
-// isOldNews reports whether what b reports about p at a time is known already, or older than
-// what is known of that process. b may have been sent earlier by doubt.
+// isOldNews reports whether the report of b about p at the given time is known already, or
+// older than what is known of that process. b may have been sent up to doubt earlier.
 func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {
@@ -107,7 +107,7 @@ func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	}
 	before, sure := p.followed(b.life())
 	if b.Status == SaysAlive {
-		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
+		ended := p.state.over() && at-doubt <= p.lastBeatAnywhere()+sameBeat
 		return known && (ended || sure && !p.state.over() || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
@@ -118,7 +118,7 @@ func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	return repeated || known && heard > at+sameBeat
 }
 
-// copyBeat notes what a beat elsewhere reports about o, a process of p.
+// copyBeat copies the content of a beat that a mate has received to o, a process of p.
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	if b.Status == SaysAlive {
 		if o.interval != b.Interval {
@@ -135,9 +135,9 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// HearRecords processes records of a mate, as of ago before now, of peers about which its
-// words showed that it knows more. It returns the hashes of the peers about which more is
-// known here: the mate needs their records.
+// HearRecords processes records that a mate took ago before now. They describe peers about
+// which the words of the mate showed that it knows more. HearRecords returns the hashes of the
+// peers about which this collector knows more: the mate needs their records.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) (needed []uint64, transitions []Transition) {
 	t.out = t.out[:0]
 	t.learning = true
@@ -157,7 +157,7 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 	return needed, t.out
 }
 
-// Move adjusts r for a collector whose wall clock is ahead by that much.
+// Move adjusts r for a collector whose wall clock is ahead by the given time.
 func (r *Record) Move(by time.Duration) {
 	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
 	if !r.Promise.IsZero() {
@@ -171,13 +171,13 @@ func (r *Record) Move(by time.Duration) {
 	}
 }
 
-// learnPeer adds a peer that was not known here. From now on it is known through a mate. Its
-// state has been reported there.
+// learnPeer adds an unknown peer that a mate knows. The mate has already reported the state of
+// the peer.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
-	if t.full(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
+	if t.checkRoom(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
 		return
 	}
-	if r.Foreign && r.HeardBy == "" { // they were this collector's own, and it has lost its state
+	if r.Foreign && r.HeardBy == "" { // this collector received its beats before and has lost its state
 		r.Foreign = false
 		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was informed once a minute
 			r.Used, r.Heard = r.Used-late, r.Heard.Add(late)
@@ -185,17 +185,17 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	} else {
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
-	t.takeRecord(r, now.Add(-ago), now)
+	t.restoreRecord(r, now.Add(-ago), now)
 	p := t.lookUp(r.ID)
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.reported = r.State
 		t.rewake(p)
 	}
-	t.touch(p) // what the mate has saved is not saved here
+	t.touch(p) // the record is saved by the mate, and not here yet
 }
 
-// learnMore adds what a mate knows about p beyond what is known here.
+// learnMore adds to p what a mate knows and this collector does not.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
@@ -216,7 +216,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	if same := another || p.process.ident.is(r.Process); same && t.lacksEnd(p, r, heard, since, another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
-		t.takeWindow(p, r, now)
+		t.learnWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
 		t.learnEndLife(p, r)
@@ -225,22 +225,22 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	p.changed = true
 }
 
-// learnProcess gives the place of p to the process in a record, if a mate has received a
-// later beat of it, and reports whether it does. A restored process may have been replaced
-// while this collector was away: then the restart was reported.
+// learnProcess makes the process in a record the current process of p, if a mate has received
+// a later beat of it, and reports whether it did so. A restored process may have been replaced
+// while this collector was away: then the restart has been reported already.
 func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
-	if p.state.over() && !r.State.over() { // words report that it is alive
+	if p.state.over() && !r.State.over() { // if the peer is alive, words report that
 		return false
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
-	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // the word before
+	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // according to the previous word
 	later := replaced || followed || heard > p.lastHeard()+sameBeat && !r.unsure()
 	if !later || p.process.ident.is(r.Process) || p.nameless() {
 		return false
 	}
 	b := Beat{ID: p.id(), Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 	if r.State.over() && p.formerOf(&b) != nil {
-		return false // it is the end, delayed there, of a process that has been replaced
+		return false // the record holds the delayed end of a process that has been replaced
 	}
 	o, match := t.identify(p, &b, heard)
 	t.copyBeat(p, o, &b, heard, now)
@@ -251,11 +251,11 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	return true
 }
 
-// unsure reports whether r holds an end from before a restart of the mate: it may be longer
-// ago than it seems.
+// unsure reports whether r contains an end from before a restart of the mate: that end may be
+// longer ago than it seems.
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
-// lacksEnd reports whether r holds an end of the process of p that is not known here.
+// lacksEnd reports whether r contains an end of the process of p that is not known here.
 func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool) bool {
 	switch {
 	case !r.State.over(), p.wasOverdue(r.State, heard):
@@ -263,25 +263,26 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise it was a silence within a window
+	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise the peer fell silent within a window
 	reported := explicit && (t.isRecent(p, since) || r.State == p.state)
 	return reported && (p.state != r.State || !p.reason.reported())
 }
 
-// learnEnd notes that p has ended while this collector was away: the end has been reported.
+// learnEnd notes that p has ended while this collector was away: that end has been reported
+// already.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
 	p.reported, p.reportedApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
-	t.noteSinceV(p, r.State, t.verdict(now))
+	t.noteVerdictTime(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.learnEndLife(p, r)
-	t.takeWindow(p, r, now)
+	t.learnWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true
 }
 
-// mergeTotals takes the larger of each total and of each count of events, unless the states
-// differ: then one side has yet to count the change.
+// mergeTotals sets each total and each count of events to the larger one of p and r, unless
+// the states differ: then one side has yet to count the change.
 func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
@@ -295,7 +296,8 @@ func (p *peer) mergeTotals(r *Record) {
 	p.setTrail(p.trail.merged(r.Events))
 }
 
-// knowsMore reports whether more has happened to p than a record of a mate holds.
+// knowsMore reports whether this collector knows events of p that a record of a mate does not
+// contain.
 func (p *peer) knowsMore(r *Record) bool {
 	if p.differs(r.State, r.Reason) {
 		return true
@@ -303,23 +305,24 @@ func (p *peer) knowsMore(r *Record) bool {
 	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
 }
 
-// differs reports whether p has ended here and for a mate, but in different ways.
+// differs reports whether p has ended both here and according to a mate, but in different
+// ways.
 func (p *peer) differs(state State, reason Reason) bool {
 	return p.state.over() && state.over() && !p.endedAs(state, reason)
 }
 
-// agree adopts the end of p in a record, if the mate knows it better. If two collectors
-// differ, exactly one of them yields, so that they agree in the end.
+// agree adopts the end of p from a record, if that end counts more than the one known here. If
+// two collectors differ, exactly one of them adopts the end of the other.
 func (t *Tracker) agree(p *peer, r *Record, heard, since time.Duration, now time.Time) {
 	counts := t.endsBefore(p, r, heard, since)
-	p.heard = max(p.heard, heard) // the same everywhere in the end, so that the collectors do not keep correcting each other
+	p.heard = max(p.heard, heard) // all collectors end with the same time, so that they do not keep correcting each other
 	if counts {
 		t.adoptEnd(p, r, since, now)
 	}
 }
 
-// endedAs reports whether p has ended the way a mate reports. How a silence was observed does
-// not matter.
+// endedAs reports whether p has ended in the way that a mate reports. All reasons for a death
+// by silence count as the same.
 func (p *peer) endedAs(state State, reason Reason) bool {
 	return p.state == state && p.reason.weight() == reason.weight()
 }
@@ -331,8 +334,8 @@ func (r Reason) weight() int {
 }
 
 // endsBefore reports whether the end of p in a record counts more than the one known here: it
-// is the end of a later process, of a later life of its sender, of a process that has
-// certainly beaten later, or it has the weightier reason.
+// is the end of a later process, of a later life of the sender, or of a process that has
+// certainly beaten later, or its reason has more weight.
 func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) bool {
 	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
 	switch {
@@ -348,7 +351,7 @@ func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) boo
 	if ours, theirs := r.knows(p.ident), p.knows(r.Process); !one && ours != theirs {
 		return ours
 	}
-	if p.extended != r.Extended { // one of them is from before a restart: it may be longer ago than it seems
+	if p.extended != r.Extended { // one of the ends is from before a restart: it may be longer ago than it seems
 		return p.extended
 	}
 	if later, earlier := heard > p.heard+sameEnd, p.heard-t.doubt(p) > heard+sameEnd; later != earlier {
@@ -357,18 +360,19 @@ func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) boo
 	return p.weighsLess(r)
 }
 
-// knows reports whether o beat for p before another process took its place.
+// knows reports whether o is a former process of p.
 func (p *peer) knows(o Process) bool {
 	return slices.ContainsFunc(p.formers, func(former *former) bool { return former.ident.is(o) })
 }
 
-// knows reports whether o held the place of the peer of r before the present process.
+// knows reports whether o was a process of the peer of r before the current one.
 func (r *Record) knows(o Process) bool {
 	return slices.ContainsFunc(r.Others, func(other Other) bool { return other.Process.is(o) })
 }
 
 // lifeEndsBefore is endsBefore for two ends reported by one life of a sender. Beats that
-// arrive after it has reported its end were on their way, unless they keep arriving for long.
+// arrive after the reported end were sent before it, unless they keep arriving for a long
+// time.
 func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 	switch {
 	case p.reason.reported() && r.Reason.inferred():
@@ -381,7 +385,7 @@ func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 	return p.weighsLess(r)
 }
 
-// weighsLess reports whether the reason in r counts more than that of p.
+// weighsLess reports whether the reason in r counts more than the reason of p.
 func (p *peer) weighsLess(r *Record) bool {
 	if ours, theirs := p.reason.weight(), r.Reason.weight(); ours != theirs {
 		return ours < theirs
@@ -389,20 +393,20 @@ func (p *peer) weighsLess(r *Record) bool {
 	return p.state < r.State
 }
 
-// adoptEnd gives p the end that a mate reports, and its time.
+// adoptEnd replaces the end of p and its time with those that a mate reports.
 func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	if !p.process.ident.is(r.Process) {
 		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
 	}
 	p.setExit(r.ExitCode, r.HasExitCode)
-	t.takeWindow(p, r, now)
+	t.learnWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
 	p.reason, p.since, p.reportedApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
 	t.learnEndLife(p, r)
 	p.mergeTotals(r)
 }
 
-// endedBy returns the life of the sender that was the last to report on the peer of r.
+// endedBy returns the life of the sender that last reported on the peer of r.
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
 // learnEndLife notes which life of a sender has reported the end of p, according to r.
@@ -426,16 +430,16 @@ func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 }
 
 // followed reports whether a later life of the sender of p has followed the given one, and
-// whether that is sure: the later life has beaten again, or its connection is open. A report
-// of the earlier life may take longer than that to reach a mate. A one-shot sender beside the
-// daemon follows no life.
+// whether that is sure: the later life has beaten again, or its connection is open. Until
+// then, a report of the earlier life may still be on its way to a mate. A one-shot sender
+// beside the daemon does not count as a later life.
 func (p *peer) followed(life string) (ok, sure bool) {
 	e := p.elsewhere
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
 	}
 	stands := p.hasConn() && p.link.from >= e.lifeAt
-	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
+	return true, stands || p.lastBeatAnywhere()-e.lifeAt >= p.span()/2
 }
 
 // surelyFollowed reports whether another life has certainly followed the given one.
@@ -444,15 +448,15 @@ func (p *peer) surelyFollowed(life string) bool {
 	return sure
 }
 
-// noteDoubtfulGoodbye notes the goodbye of a life that another life has probably followed. If
-// nothing more is received from p, it has ended with this goodbye.
+// noteDoubtfulGoodbye notes the goodbye of a life of a sender that another life has probably
+// followed. If no more beats of p are received, p has ended with this goodbye.
 func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration) {
 	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {
 		p.elsewhere.goodbye, p.elsewhere.goodbyeAt = reason, at
 	}
 }
 
-// doubtfulGoodbye returns the reason of such a goodbye, if there is one.
+// doubtfulGoodbye returns the reason that noteDoubtfulGoodbye has noted, if there is one.
 func (p *peer) doubtfulGoodbye() (reason Reason, ok bool) {
 	if e := p.elsewhere; e != nil && e.goodbye != ReasonNone {
 		return e.goodbye, true
@@ -460,7 +464,7 @@ func (p *peer) doubtfulGoodbye() (reason Reason, ok bool) {
 	return ReasonNone, false
 }
 
-// isLate reports whether b was sent before what is known of p through mates.
+// isLate reports whether b was sent before the latest report of a mate about p.
 func (p *peer) isLate(b *Beat, at time.Duration) bool {
 	if b.Status != SaysAlive && p.process.is(b) {
 		return p.surelyFollowed(b.life())
@@ -469,8 +473,8 @@ func (p *peer) isLate(b *Beat, at time.Duration) bool {
 }
 
 // sentBeforeEnd reports whether b is from a process of p whose end was reported to a mate and
-// not here yet: it was sent before that end, or is that end, and its path was slower, but
-// took less than a minute.
+// not here yet. Then b was sent before that end, or is that end, and has arrived less than a
+// minute later over a slower path.
 func (p *peer) sentBeforeEnd(b *Beat, at time.Duration) bool {
 	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false
@@ -493,7 +497,7 @@ func (p *peer) noteEnd(o *process, away bool) {
 	}
 }
 
-// promisedAt returns when the promise of p was made, moved, kept or taken back, here or at a
+// promisedAt returns when the promise of p was made, changed, kept or withdrawn, here or at a
 // mate; -longAgo for never.
 func (p *peer) promisedAt() time.Duration {
 	if p.elsewhere == nil {
@@ -502,7 +506,8 @@ func (p *peer) promisedAt() time.Duration {
 	return p.elsewhere.promiseAt
 }
 
-// promisedBefore reports whether what is known here about the promise of p is older than at.
+// promisedBefore reports whether the last change of the promise of p that is known here was
+// before at.
 func (p *peer) promisedBefore(at time.Duration) bool { return at > p.promisedAt()+sameEnd }
 
 // notePromise notes when the promise of p was last changed.
@@ -513,7 +518,7 @@ func (t *Tracker) notePromise(p *peer, at time.Duration) {
 	}
 }
 
-// endPromise closes the window of p, if it has one: the promise was kept or taken back.
+// endPromise closes the window of p, if it has one: the promise was kept or withdrawn.
 func (t *Tracker) endPromise(p *peer, at time.Duration) {
 	if p.windowV > 0 {
 		p.closeWindow()
@@ -521,8 +526,8 @@ func (t *Tracker) endPromise(p *peer, at time.Duration) {
 	}
 }
 
-// learnPromise takes over the promise of p from a record, if the mate knows a later change of
-// it.
+// learnPromise copies the promise of p from a record, if the mate knows a later change of the
+// promise.
 func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Time) {
 	if r.Promise.IsZero() || !p.promisedBefore(at) {
 		return
@@ -536,9 +541,8 @@ func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Ti
 	t.notePromise(p, at)
 }
 
-// takeWindow opens the window of p, which has ended as a mate reports, if it is the window of
-// its host.
-func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
+// learnWindow opens the window of p, whose end a mate reports, if its host made the promise.
+func (t *Tracker) learnWindow(p *peer, r *Record, now time.Time) {
 	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
 		p.editPast().shared = r.Shared

@@ -12,11 +12,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkHold is the most processor time that a call takes, of those that are made under
-// the lock of the judge, with a million peers: while all are well, for a Gather, for saving,
-// after a stall, and when all fall silent at once: first in isolation, then when they are
-// dead, then when they are forgotten. Of several runs the shortest counts, as in
-// BenchmarkStorm.
+// BenchmarkHold measures, with a million peers, the most processor time of each call that the
+// judge makes under its lock. It covers the time when all peers are well, a Gather, saving, a
+// stall, and the silence of all peers: first in isolation, then when they are dead, then when
+// they are forgotten. The shortest of several runs counts, as in BenchmarkStorm.
 //
 //	go test -run '^$' -bench Hold -benchtime 3x ./plugins/inputs/heartbeat/liveness
 func BenchmarkHold(b *testing.B) {
@@ -32,9 +31,9 @@ func BenchmarkHold(b *testing.B) {
 	shortest.report(b)
 }
 
-// BenchmarkHoldOfMany is the same for changes that concern 100,000 peers at once, beside a
-// million that are well: the connection that they beat over ends; and the operator expects
-// them, half of which are known, and then others.
+// BenchmarkHoldOfMany measures the same for changes that concern 100,000 peers at once, beside
+// a million that are well: their common connection ends; the operator expects them, while half
+// of them are known; and then the operator expects others.
 func BenchmarkHoldOfMany(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -50,7 +49,7 @@ func BenchmarkHoldOfMany(b *testing.B) {
 	shortest.report(b)
 }
 
-// lessen lowers each hold to that of another run, if that is shorter.
+// lessen lowers each hold to the hold of another run, if that is shorter.
 func (h holds) lessen(other holds) {
 	for what, took := range other {
 		if before, known := h[what]; !known || took < before {
@@ -100,7 +99,7 @@ func (c *crowd) holds() holds {
 	return h
 }
 
-// many is how many peers one expectation names, or one connection has.
+// many is how many peers the operator expects, or how many one connection has.
 const many = 100_000
 
 // expectation expects many hosts, and then others instead of them. There are a million hosts.
@@ -135,7 +134,7 @@ func (h holds) connection() {
 	for c.now.Before(ended.Add(options().Grace)) {
 		c.tickInParts("ConnEnded", h)
 	}
-	c.now = c.now.Add(1) // when all those ends are too old to be of a crowd with this one
+	c.now = c.now.Add(1) // now those ends are too old to form a crowd with this one
 	end(2)
 	c.tickInParts("ConnEnded", h)
 }

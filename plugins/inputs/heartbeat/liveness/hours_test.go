@@ -17,12 +17,12 @@ func officeHours(t testing.TB) *calendar.Hours {
 	return hours
 }
 
-// inOfficeHours makes hosts whose name begins with desk- expected only at those hours.
+// inOfficeHours makes hosts whose name begins with desk- expected only in office hours.
 func inOfficeHours(t testing.TB) func(*Options) {
 	return ruled("desk-", func(terms *Terms) { terms.Hours = officeHours(t) })
 }
 
-// ruled changes the terms of hosts whose name begins like that.
+// ruled changes the terms of hosts whose name begins with prefix.
 func ruled(prefix string, change func(*Terms)) func(*Options) {
 	return func(o *Options) {
 		terms := o.Terms
@@ -44,9 +44,9 @@ func desks(n int) []ID {
 	return ids
 }
 
-// A year in an office: desks are switched on and off at all hours, and over weekends. There
-// is no alert outside the hours; a death within them is reported, and so is a desk that does
-// not come up in the morning.
+// This test simulates a year in an office: desks are switched on and off at all hours, and
+// over weekends. There is no alert outside the hours. A death within the hours is reported,
+// and so is a desk that does not come up in the morning.
 func TestOfficeHoursOfAYear(t *testing.T) {
 	r := newRig(t, inOfficeHours(t))
 	r.atWall("2026-01-01T00:00:00+01:00")
@@ -76,9 +76,9 @@ func TestOfficeHoursOfAYear(t *testing.T) {
 			run(desk, at(9, 0), at(9, 2)) // back
 		}
 		run(others, at(19, 50), at(20, 10)) // off after them
-		run(desk, at(22, 0), at(22, 3))     // late at night
+		run(desk, at(22, 0), at(22, 3))     // on late at night
 		if workday {
-			deaths++ // of desk, at 6
+			deaths++ // the death of desk, reported at 6
 		}
 	}
 	r.leap(r.now.Add(time.Hour))
@@ -115,7 +115,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 			r.observe(Beat{ID: desk, Interval: 10 * time.Second})
 		}, "alive beat", []string{"alive beat", "unknown off_hours", "alive beat"}},
 		"heard last just before the hours": {monday + "05:59:40+01:00", func(r *rig) {
-			r.pass(54 * time.Second) // 34 of the hours
+			r.pass(54 * time.Second) // 34 seconds of them within the hours
 			require.Empty(r.t, r.deaths())
 			r.pass(2 * time.Second)
 		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
@@ -292,8 +292,8 @@ func beatOf(id ID) Beat {
 	return Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 1}
 }
 
-// Several collectors use the same hours. One that is cut off from a desk at night shows the
-// same as the others.
+// Several collectors use the same hours. A collector that is cut off from a desk at night
+// shows the same as the others.
 func TestMatesKeepOneHour(t *testing.T) {
 	p := &pair{}
 	for _, r := range []**rig{&p.one, &p.two} {

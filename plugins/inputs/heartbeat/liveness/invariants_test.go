@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// checkInvariants checks that tr is consistent with itself: the statements at the fields of
-// Tracker, peer, past, process, former, host, isolation and witness. The random models call
-// it after each step, the scripts after each line.
+// checkInvariants checks that tr is consistent: it verifies the comments at the fields of
+// Tracker, peer, past, process, former, host, isolation and witness. The random models call it
+// after each step, the scripts after each line.
 func checkInvariants(t testing.TB, tr *Tracker) {
 	t.Helper()
 	c := &checker{t: tr}
@@ -37,8 +37,8 @@ type checker struct {
 	broken []string
 }
 
-// holds records an invariant of what that is broken: a peer, a host, or anything else that
-// can be printed.
+// holds records a failure if an invariant of what is broken. what is a peer, a host, or
+// anything else that can be printed.
 func (c *checker) holds(yes bool, what any, invariant string) {
 	if !yes {
 		switch x := what.(type) {
@@ -86,7 +86,7 @@ func (c *checker) checkTracker() {
 	c.holds(noProof.runs == nil && noProof.floor == 0 && noProof.owner == 0, "noProof", "it is never written to")
 }
 
-// wasCalled reports whether id names the process of p, or one that was replaced.
+// wasCalled reports whether id names the process of p, or a process that it has replaced.
 func (p *peer) wasCalled(id ID) bool {
 	return id.PID == p.ident.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID })
 }
@@ -148,12 +148,12 @@ func (c *checker) hangs(l *loss) bool {
 	return yes
 }
 
-// checkWake checks that no peer sleeps beyond its deadline: one that waits for its host is
-// woken with it.
+// checkWake checks that no peer is first checked after its deadline. A peer that waits for its
+// host is checked together with the host.
 func (c *checker) checkWake(i int, p *peer) {
 	t := c.t
 	latest := p.wakeV(&t.opts)
-	if p.runsOut() {
+	if p.hasDeadline() {
 		latest = p.deadlineV() + TickInterval
 	}
 	waits := !p.state.over() && p.waits()

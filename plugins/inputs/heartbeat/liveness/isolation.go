@@ -1,8 +1,9 @@
-// Are the hosts gone, or is the collector? When too many hosts are silent together, their
-// deaths are held back: probably the collector is cut off. Witnesses refine that. If the
-// remote side ends a connection, or a host's TCP answers, our network works, so such hosts
-// never count as silent. But many of them behind one address that are lost together are one
-// witness: whatever is between us and them has failed.
+// This file decides whether the hosts are down or the collector is cut off. When too many
+// hosts are silent together, the collector is probably cut off, and their deaths are held
+// back. Witnesses refine that decision. If the remote side ends a connection, or a host's TCP
+// answers, our network works, so such hosts never count as silent. But many such hosts behind
+// one address that are lost together count as one witness: something between us and them has
+// failed.
 
 package liveness
 
@@ -15,14 +16,14 @@ import (
 )
 
 const (
-	// leastHosts is how many hosts must be compared before the silence of some of them says
-	// anything about the collector.
+	// leastHosts is how many hosts must be compared before the silence of some of them is
+	// evidence about the collector.
 	leastHosts = 10
-	// totalHold is how many times longer than a partial silence a total one is held: it
-	// hardly ever happens that all hosts die at once.
+	// Verdicts on a total silence are held back totalHold times as long as on a partial one:
+	// all hosts hardly ever die at once.
 	totalHold = 10
-	// longestBonus is the most by which silence is prolonged after a hold: TCP and senders
-	// pause between retries for about as long as the path was cut.
+	// longestBonus limits by how much the allowed silence is prolonged after a hold: TCP and
+	// senders pause between retries for about as long as the path was interrupted.
 	longestBonus = time.Minute
 )
 
@@ -33,22 +34,23 @@ type isolation struct {
 	silent []*host // each once, at its silence - 1; each has a living peer
 	grown  bool    // silent has grown since the last comparison
 
-	// While on, since <= partial <= tickV. They are before New if earlier collectors held the
-	// silence.
+	// While on, since <= partial <= tickV. Both are before New if earlier collectors held back
+	// verdicts on the same silence.
 	on      bool
 	since   time.Duration // on the verdict clock
-	partial time.Duration // likewise: when at least nine tenths were last silent, or since
+	partial time.Duration // likewise: when at least nine tenths of the hosts were last silent, or since
 	cohort  time.Duration // only hosts that have beaten since then are compared
-	weighed uint64        // the tick of the latest comparison
+	weighed uint64        // the number of the tick of the latest comparison
 }
 
-// pausePer limits the cost of isolation: for every pausePer hosts, comparisons are one tick
-// further apart.
+// pausePer limits the processor time that isolation needs: for every pausePer hosts,
+// comparisons are one tick further apart.
 const pausePer = 50_000
 
-// weigh begins and ends isolation. It runs in each tick, before any peer is declared dead.
-// Before isolation it only compares when another host has fallen silent.
-func (t *Tracker) weigh(now time.Time) {
+// updateIsolation begins and ends isolation. It runs in each tick, before any peer is declared
+// dead. While there is no isolation, it compares hosts only when another one has fallen
+// silent.
+func (t *Tracker) updateIsolation(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
 	case i.on && t.ticks < i.weighed+uint64(len(t.hosts)/pausePer):
@@ -64,8 +66,8 @@ func (t *Tracker) weigh(now time.Time) {
 // askedEvery is the number of hosts after which enough is called again.
 const askedEvery = 1024
 
-// eachHost returns the portion that visits the hosts of a list that may change meanwhile:
-// some may be missed. It ends early when enough returns true.
+// eachHost returns the portion that visits the hosts of a list. The list may change meanwhile,
+// so some hosts may be missed. The portion ends early when enough returns true.
 func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 	next := 0
 	return func(n int) int {
@@ -84,10 +86,10 @@ func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 func unbounded() bool { return false }
 
 // compareSilent begins isolation if too many hosts have fallen silent together. The silent
-// hosts are compared with the hosts that have beaten since the last beat of the longest
-// silent one: a host that beats rarely says nothing about now. So that one host that has long
-// been silent does not bring in all others, the comparison is repeated without the longest
-// silent hosts, leaving out more each time.
+// hosts are compared with the hosts that have beaten since the last beat of the longest silent
+// one: a host that beats rarely shows nothing about the present. Because of one host that has
+// long been silent, all other hosts would be compared. So the comparison is repeated without
+// the longest silent hosts, and leaves out more of them each time.
 func (t *Tracker) compareSilent(now time.Time) {
 	var silent sorting
 	var tried tries
@@ -110,8 +112,8 @@ const sortedAtOnce = 1 << 15
 
 // A sorting sorts times, the latest first, in portions.
 type sorting struct {
-	runs    [][]time.Duration // each in order, except the last
-	ordered bool              // so is the last; nothing more is added
+	runs    [][]time.Duration // each sorted, except the last
+	ordered bool              // the last run is sorted too, and nothing more is added
 }
 
 func (s *sorting) add(at time.Duration) {
@@ -124,7 +126,7 @@ func (s *sorting) add(at time.Duration) {
 	s.runs[last] = append(s.runs[last], at)
 }
 
-// order sorts the last run.
+// order sorts the last run of s.
 func (s *sorting) order() {
 	if last := len(s.runs) - 1; last >= 0 {
 		slices.SortFunc(s.runs[last], func(a, b time.Duration) int { return cmp.Compare(b, a) })
@@ -168,10 +170,10 @@ func merged(a, b []time.Duration) []time.Duration {
 
 // A try compares the silent hosts that have beaten since a time with those that still beat.
 type try struct {
-	silent   int
-	since    time.Duration
-	speaking int // have beaten since then, but not since the time of the next try
-	enough   int // if more than this still beat, the collector is not cut off
+	silent  int
+	since   time.Duration
+	beating int // hosts that have beaten since then, but not since the time of the next try
+	enough  int // if more than this still beat, the collector is not cut off
 }
 
 // tries are the comparisons, the one with the most silent hosts first.
@@ -197,15 +199,15 @@ func (t tries) note(h *host) {
 		return -1
 	})
 	if after > 0 {
-		t[after-1].speaking++
+		t[after-1].beating++
 	}
 }
 
 // refuted reports whether enough hosts still beat in every comparison.
 func (t tries) refuted() bool {
-	speaking := 0
+	beating := 0
 	for i := len(t) - 1; i >= 0; i-- {
-		if speaking += t[i].speaking; speaking <= t[i].enough {
+		if beating += t[i].beating; beating <= t[i].enough {
 			return false
 		}
 	}
@@ -215,20 +217,19 @@ func (t tries) refuted() bool {
 // cutOff reports whether too many hosts have fallen silent together, and returns the last
 // beat of the longest silent one of them.
 func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
-	speaking := 0
+	beating := 0
 	for i := len(t) - 1; i >= 0; i-- {
-		speaking += t[i].speaking
-		if n := t[i].silent; n+speaking >= leastHosts && 100*n > percent*(n+speaking) {
+		beating += t[i].beating
+		if n := t[i].silent; n+beating >= leastHosts && 100*n > percent*(n+beating) {
 			since, ok = t[i].since, true // the comparison with the most silent hosts counts
 		}
 	}
 	return since, ok
 }
 
-// isolate begins isolation: the verdicts on all silent peers are held back. Earlier
-// collectors may have held their silence already, and for a part of that time only some hosts
-// may have been silent. That time counts, so a collector that restarts all the time still
-// reports the deaths.
+// isolate begins isolation: the verdicts on all silent peers are held back. Earlier collectors
+// may have held back these verdicts already, while all or only some of the hosts were silent.
+// That time counts, so a collector that restarts again and again still reports the deaths.
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	var held, partly time.Duration
 	before := func(h *host) {
@@ -242,32 +243,32 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 		i.since, i.partial = t.tickV-held, t.tickV-partly
 	}
 	hold := func(p *peer) {
-		if p.index >= 0 && p.state == Suspect && t.holds(p) {
+		if p.index >= 0 && p.state == Suspect && t.holdsBack(p) {
 			t.hold(p, now)
 		}
 	}
 	t.next(eachHost(&t.isolation.silent, before, unbounded), once(begin), each(slices.Clone(t.order), 1, hold))
 }
 
-// holds reports whether the verdict on p is held back. One silence is held no longer than a
-// total silence. Otherwise hosts that fall silent again and again, by accident or on purpose,
-// would hide the deaths of others forever.
-func (t *Tracker) holds(p *peer) bool {
-	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
+// holdsBack reports whether the verdict on p is held back. No verdict is held back longer than
+// the limit for a total silence. Otherwise hosts that fall silent again and again, by accident
+// or on purpose, would hide the deaths of others forever.
+func (t *Tracker) holdsBack(p *peer) bool {
+	return t.isolation.on && !p.provesNetwork() && p.spared < totalHold*t.opts.IsolationHold
 }
 
 // hold shows p as unknown instead of suspect or dead. It never shows p as alive: a site that
-// has gone dark must not look healthy.
+// is silent must not look healthy.
 func (t *Tracker) hold(p *peer, now time.Time) {
 	t.become(p, Unknown, ReasonIsolated, now)
-	p.reason, p.changed = ReasonIsolated, true // also if it was unknown before
+	p.reason, p.changed = ReasonIsolated, true // even if it was unknown before
 	t.rewake(p)
 }
 
 // release ends isolation when nearly all hosts beat again, when some have been silent for so
 // long that the collector cannot be the cause, or after ten times that.
 func (t *Tracker) release(now time.Time) {
-	silent, speaking, cohort := 0, 0, t.isolation.cohort
+	silent, beating, cohort := 0, 0, t.isolation.cohort
 	countSilent := func(h *host) {
 		if h.heard >= cohort {
 			silent++
@@ -275,13 +276,13 @@ func (t *Tracker) release(now time.Time) {
 	}
 	countSpeaking := func(h *host) {
 		if !h.silent() && h.living > 0 && h.heard >= cohort {
-			speaking++
+			beating++
 		}
 	}
 	t.next(
 		eachHost(&t.isolation.silent, countSilent, unbounded),
 		eachHost(&t.hosts, countSpeaking, unbounded),
-		once(func() { t.releaseIf(silent, silent+speaking, now) }),
+		once(func() { t.releaseIf(silent, silent+beating, now) }),
 	)
 }
 
@@ -299,8 +300,8 @@ func (t *Tracker) releaseIf(silent, all int, now time.Time) {
 	}
 }
 
-// resume judges all held peers again, with bonus added to their deadlines. Without a bonus
-// that is final: the hosts that are silent now are not counted again.
+// resume judges all held peers again, with bonus added to their deadlines. If bonus is 0, the
+// verdicts are final: the hosts that are silent now are not counted again.
 func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	i := &t.isolation
 	i.on, i.grown = false, false
@@ -315,7 +316,8 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	t.next(forgetSilent, each(slices.Clone(t.order), 1, func(p *peer) { t.judgeAgain(p, lasted, bonus, now) }))
 }
 
-// judgeAgain judges p again, if it was held during an isolation of that length.
+// judgeAgain judges p again, if its verdict was held back during an isolation that lasted that
+// long.
 func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time) {
 	if p.index < 0 || p.reason != ReasonIsolated && p.reason != ReasonRestored {
 		return
@@ -326,20 +328,20 @@ func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time
 	if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 		p.deadV = max(p.deadV, t.tickV+bonus)
 	}
-	if p.reason == ReasonIsolated && !t.excused(p, max(t.tickV, p.suspicionV()), now) {
+	if p.reason == ReasonIsolated && !t.noteOffHours(p, max(t.tickV, p.suspicionV()), now) {
 		t.become(p, Suspect, p.evidence, now)
 	}
 	t.rewake(p)
 }
 
-// suspect makes p suspect.
+// suspect changes the state of p to Suspect, or holds the verdict back.
 func (t *Tracker) suspect(p *peer, now time.Time) {
-	if t.excused(p, t.verdict(now), now) {
+	if t.noteOffHours(p, t.verdict(now), now) {
 		return
 	}
 	t.countSilent(p, t.verdict(now))
 	switch {
-	case t.holds(p):
+	case t.holdsBack(p):
 		t.become(p, Unknown, ReasonIsolated, now)
 	case p.state == Suspect:
 		p.reason = p.evidence
@@ -349,11 +351,11 @@ func (t *Tracker) suspect(p *peer, now time.Time) {
 }
 
 // countSilent counts the host of p as silent, unless what is known of p proves that our
-// network works. The end of one connection says nothing about a host that has more.
+// network works. The end of one connection proves nothing about a host that has others.
 func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
 	switch {
-	case p.proves():
+	case p.provesNetwork():
 		t.isolation.removeSilent(p.host)
 	case !ended || p.alone(verdict):
 		t.isolation.addSilent(p)
@@ -369,7 +371,8 @@ func (p *peer) alone(verdict time.Duration) bool {
 	})
 }
 
-// removeSilent notes that h is not silent, or has no living peer.
+// removeSilent removes h from the silent hosts, because it is not silent or has no living
+// peer.
 func (i *isolation) removeSilent(h *host) {
 	if !h.silent() {
 		return
@@ -403,19 +406,20 @@ type loss struct {
 	from     netip.Addr    // address of its witness
 	at       time.Duration // on the verdict clock
 	deadV    time.Duration // when silence alone would make the process dead
-	crowded  bool          // it is one of a crowd and proves nothing
+	crowded  bool          // it was lost in a crowd and proves nothing
 }
 
-// A witness is what all losses behind one address show together. It is kept while it has any.
+// A witness collects all losses behind one address. A witness is kept as long as it has
+// losses.
 type witness struct {
 	ends  []*loss            // connections that ended within Terms.Grace, the earliest first; also in Tracker.ends
 	hangs map[*loss]struct{} // processes that are hung now: at most as many as are known
 	hosts map[*host]int      // losses of each host, of both kinds; > 0
 }
 
-// proves reports whether the way in which p fell silent shows that our network works: the
-// remote side has closed its connection, or its TCP answers.
-func (p *peer) proves() bool {
+// provesNetwork reports whether the way in which p fell silent shows that our network works:
+// the remote side has closed the connection, or the TCP of its host answers.
+func (p *peer) provesNetwork() bool {
 	return p.loss != nil && !p.loss.crowded && (p.loss.evidence == ReasonConnClosed || p.loss.evidence == ReasonHung)
 }
 
@@ -450,7 +454,7 @@ func (t *Tracker) clearLoss(o *process) {
 // addToWitness adds l to the witness of its address. When the witness becomes a crowd, none
 // of its losses proves anything any more.
 func (t *Tracker) addToWitness(l *loss) {
-	t.expireEndsUntil(l.at, atOnce) // the rest is left to the tick
+	t.expireEndsUntil(l.at, atOnce) // the next tick removes the rest
 	w := t.witnesses[l.from]
 	if w == nil {
 		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
@@ -472,8 +476,8 @@ func (t *Tracker) addToWitness(l *loss) {
 	}
 }
 
-// formCrowd undoes what the losses of w have shortened, and counts their hosts as silent. If
-// there are very many, it is left to the tick.
+// formCrowd restores the deadlines that the losses of w have shortened, and counts their hosts
+// as silent. If there are very many losses, the next tick does this.
 func (t *Tracker) formCrowd(w *witness) {
 	losses := slices.AppendSeq(slices.Clone(w.ends), maps.Keys(w.hangs))
 	if len(losses) > atOnce {
@@ -485,7 +489,7 @@ func (t *Tracker) formCrowd(w *witness) {
 	}
 }
 
-// ignoreLoss undoes what l has shortened, and counts its host as silent.
+// ignoreLoss restores the deadline that l has shortened, and counts its host as silent.
 func (t *Tracker) ignoreLoss(l *loss) {
 	l.crowded = true
 	p := l.peer
@@ -505,10 +509,11 @@ func (t *Tracker) forgetEnds(time.Time) {
 	}
 }
 
-// expireEnds is the portion that removes them.
+// expireEnds is the portion that removes ends that are too old to form a crowd.
 func (t *Tracker) expireEnds(n int) int { return t.expireEndsUntil(t.tickV, n) }
 
-// expireEndsUntil removes up to most ends that are too old at a time, and returns how many.
+// expireEndsUntil removes up to most ends that are too old at the given time, and returns how
+// many it removed.
 func (t *Tracker) expireEndsUntil(verdict time.Duration, most int) int {
 	n := 0
 	for n < min(most, len(t.ends)) && t.ends[n].at < verdict-t.opts.Grace {

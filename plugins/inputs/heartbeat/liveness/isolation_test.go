@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A host that beats rarely says nothing about now.
+// A host that beats rarely shows nothing about the present.
 func TestSlowHostsDoNotDilute(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
@@ -28,8 +28,8 @@ func TestSlowHostsDoNotDilute(t *testing.T) {
 	require.Empty(t, c.deaths())
 }
 
-// Hosts that have been silent for long, because their allowed silence is long, do not bring
-// in all hosts that have beaten since.
+// Hosts that have been silent for a long time, because their allowed silence is long, do not
+// bring all hosts that have beaten since into the comparison.
 func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
@@ -55,7 +55,7 @@ func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	require.Empty(t, c.deaths())
 }
 
-// A collector that restarts all the time still reaches its verdicts when many hosts have
+// A collector that restarts again and again still reports the deaths when many hosts have
 // died.
 func TestHoldGoesOnOverRestarts(t *testing.T) {
 	c := newRig(t)
@@ -94,7 +94,7 @@ func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
 	require.Contains(t, c.statesOf(all[7].beat.ID), "dead silence")
 }
 
-// How a host falls silent in TestManyDeathsAtOnce.
+// These are the ways in which a host falls silent in TestManyDeathsAtOnce.
 const (
 	sendsFIN = iota
 	sendsRST
@@ -103,9 +103,9 @@ const (
 	goesOn
 )
 
-// Are all hosts dead, or is the collector cut off? Only evidence about the collector itself
-// can decide. Each row has twelve hosts with one process each that beats for itself every ten
-// seconds, so that W is 35 s, and what becomes of them.
+// Only evidence about the collector itself can decide whether all hosts are dead or the
+// collector is cut off. In each row, twelve hosts have one process each that beats for itself
+// every ten seconds, so that W is 35 s. The row states what happens to them.
 func TestManyDeathsAtOnce(t *testing.T) {
 	const grace, reset, w, partly, wholly = 5 * time.Second, 12 * time.Second, 35 * time.Second, time.Minute, 10 * time.Minute
 	all := func(how int) (fates [12]int) {
@@ -123,9 +123,9 @@ func TestManyDeathsAtOnce(t *testing.T) {
 	}
 	for name, row := range map[string]struct {
 		fates    [12]int
-		proxy    bool             // all come from one address
-		isolated bool             // at some time
-		told     [6]time.Duration // by fate: when the last one is reported dead, and not before; 0 for never
+		proxy    bool             // all connections come from one address
+		isolated bool             // whether the collector is isolated at some time
+		told     [6]time.Duration // by fate: when the last such host is reported dead; 0 for never
 		joining  int              // hosts that connect meanwhile
 	}{
 		"all end":                      {fates: all(sendsFIN), told: [6]time.Duration{sendsFIN: grace}},
@@ -199,7 +199,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 					require.NotContains(t, at, id)
 					continue
 				}
-				require.GreaterOrEqual(t, at[id], row.told[fate]-10*time.Second, "%v", id) // its last beat was up to ten seconds before
+				require.GreaterOrEqual(t, at[id], row.told[fate]-10*time.Second, "%v", id) // its last beat was up to ten seconds earlier
 				require.LessOrEqual(t, at[id], row.told[fate]+w, "%v", id)
 				if row.told[fate] <= w {
 					require.LessOrEqual(t, at[id], row.told[fate]+time.Second, "%v", id)
@@ -209,7 +209,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 	}
 }
 
-// What is kept of losses is limited by what is lost now.
+// Losses are kept only as long as the processes are lost.
 func TestWitnessesAreForgotten(t *testing.T) {
 	c := newRig(t, func(o *Options) {
 		o.Ask = func(conn ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(conn) }
@@ -250,27 +250,27 @@ func TestTimesOfManyHostsAreSortedInPortions(t *testing.T) {
 	require.Equal(t, want, s.all())
 }
 
-// Counting for all tries together gives the same as counting for each alone.
+// Counting for all tries together gives the same result as counting for each try alone.
 func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	found := 0
 	for range 2000 {
 		const percent = 30
-		silent, speaking := make([]time.Duration, rnd.IntN(60)), make([]time.Duration, rnd.IntN(100))
-		for _, some := range [][]time.Duration{silent, speaking} {
+		silent, beating := make([]time.Duration, rnd.IntN(60)), make([]time.Duration, rnd.IntN(100))
+		for _, some := range [][]time.Duration{silent, beating} {
 			for i := range some {
 				some[i] = time.Duration(rnd.IntN(50))
 			}
 			slices.SortFunc(some, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 		}
 		tried := triesOf(silent, percent)
-		for _, heard := range speaking {
+		for _, heard := range beating {
 			tried.note(&host{heard: heard, living: 1})
 		}
 		tried.note(&host{heard: never, living: 1, silence: 1})
 		tried.note(&host{heard: never})
 		since, yes := tried.cutOff(percent)
-		wantSince, want := cutOffAlone(silent, speaking, percent)
+		wantSince, want := cutOffAlone(silent, beating, percent)
 		require.Equal(t, []any{wantSince, want}, []any{since, yes})
 		require.False(t, want && tried.refuted())
 		if want {
@@ -280,10 +280,10 @@ func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
 	require.Positive(t, found)
 }
 
-func cutOffAlone(silent, speaking []time.Duration, percent int) (time.Duration, bool) {
+func cutOffAlone(silent, beating []time.Duration, percent int) (time.Duration, bool) {
 	for n := len(silent); n > 0; n -= 1 + n/8 {
 		count := 0
-		for _, heard := range speaking {
+		for _, heard := range beating {
 			if heard >= silent[n-1] {
 				count++
 			}

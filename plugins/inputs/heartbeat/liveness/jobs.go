@@ -1,7 +1,7 @@
-// Jobs that report when they begin: a ping with /start, and later one that reports how the
-// job ended. Several jobs of one peer may overlap. The start of a job is no sign that its
-// peer is well, and moves no deadline. But while a job with a limited runtime is running,
-// silence is not judged until the job ends or exceeds its limit.
+// This file handles jobs that report when they begin: a ping with /start, and later another
+// ping that reports how the job ended. Several jobs of one peer may overlap. The start of a
+// job does not show that its peer is well, and changes no deadline. But while a job with a
+// limited runtime is running, silence is not judged until the job ends or exceeds its limit.
 
 package liveness
 
@@ -12,21 +12,21 @@ import (
 )
 
 const (
-	// maxJobs is the most running jobs remembered of one peer, and the most ended ones.
+	// maxJobs is how many running jobs, and how many ended jobs, are remembered of one peer.
 	maxJobs = 16
 	// lateStart is how long after the end of a job its start may still arrive.
 	lateStart = time.Minute
-	// retriedFor is how long after a failure its client may report it again. Clients that use
-	// one id for all of their jobs usually report their starts; if not, the jobs are further
-	// apart.
+	// retriedFor is how long after a failure its client may repeat the report. If a client
+	// uses one id for all of its jobs, it usually reports their starts; if it does not, the
+	// jobs are further apart than this.
 	retriedFor = 6 * time.Hour
 )
 
 // A Job is the record of a job that has begun and not ended.
 type Job struct {
-	ID     string        // as its client calls it; "" if it names none
+	ID     string        // as its client reports it; "" if it reports none
 	Ago    time.Duration // since it began
-	Limit  time.Duration // runtime left; 0 for no limit
+	Limit  time.Duration // how much longer it may run; 0 for no limit
 	Unsure bool          // it may have ended while no collector listened
 }
 
@@ -52,7 +52,7 @@ type endedJob struct {
 	at     time.Duration
 }
 
-// jobs is what is known of the jobs of one peer.
+// jobs are the known jobs of one peer.
 type jobs struct {
 	open    []job      // the oldest first
 	ended   []endedJob // the latest last
@@ -73,7 +73,7 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 }
 
 // openJob notes that the job of b has begun. If a job with the same id is running, its limit
-// does not move. If one has ended just before, b is its own start, which arrived late.
+// does not move. If a job with that id has just ended, b is its start, which arrived late.
 func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	p.dropExpired(nowV)
 	late := func(e endedJob) bool { return e.id == b.Job && at-e.at < lateStart }
@@ -87,8 +87,8 @@ func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	p.addJob(job{id: b.Job, began: at, limitV: limitV})
 }
 
-// addJob adds a running job. If there are too many, it replaces one without a limit; if all
-// have limits, the new job is not noted and the earlier limits stay in force.
+// addJob adds a running job. If there are too many, the new job replaces one without a limit;
+// if all have limits, the new job is ignored and the earlier limits stay in force.
 func (p *peer) addJob(j job) {
 	past := p.editPast()
 	if len(past.jobs.open) >= maxJobs {
@@ -101,7 +101,8 @@ func (p *peer) addJob(j job) {
 	past.jobs.open, p.changed = append(past.jobs.open, j), true
 }
 
-// limitOf returns when a job with that much runtime left exceeds it; 0 is no limit.
+// limitOf returns when a job with the given remaining runtime exceeds it; 0 stands for no
+// limit.
 func limitOf(left, nowV time.Duration) time.Duration {
 	if left == 0 {
 		return never
@@ -143,7 +144,7 @@ func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (changed bool) {
 	return changed
 }
 
-// noteEnded notes how a job has ended. It replaces what was noted for that id.
+// noteEnded notes how a job has ended. It replaces an earlier note about the same id.
 func (p *peer) noteEnded(e endedJob) {
 	past := p.editPast()
 	others := slices.DeleteFunc(past.jobs.ended, func(other endedJob) bool { return other.id == e.id })
@@ -170,8 +171,8 @@ func (p *peer) dropExpired(nowV time.Duration) {
 	}
 }
 
-// limited reports whether a running job of p has a limit, and returns when the last such
-// limit ends.
+// limited reports whether a running job of p has a limit, and returns the time of the latest
+// such limit.
 func (p *peer) limited() (lastV time.Duration, ok bool) {
 	for _, j := range p.jobs.open {
 		if j.limitV < never {
@@ -181,7 +182,7 @@ func (p *peer) limited() (lastV time.Duration, ok bool) {
 	return lastV, ok
 }
 
-// nextOverrunV returns one tick after the first limit ends, if several jobs are running.
+// nextOverrunV returns one tick after the earliest limit, if several jobs are running.
 func (p *peer) nextOverrunV() time.Duration {
 	next := never
 	if len(p.jobs.open) > 1 {
@@ -195,36 +196,36 @@ func (p *peer) nextOverrunV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtJobs reports each job of p that has exceeded its runtime, and returns whether another
-// running job has a limit: then silence is not judged.
-func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
+// judgeJobs reports each job of p that has exceeded its runtime. It returns whether another
+// running job has a limit: then the silence of p is not judged.
+func (t *Tracker) judgeJobs(p *peer, now time.Time) (goOn bool) {
 	for t.tickV >= p.nextOverrunV() && !p.state.over() {
 		over := slices.MinFunc(p.jobs.open, func(a, b job) int { return cmp.Compare(a.limitV, b.limitV) })
-		if !t.confirmed(p, over.limitV) {
+		if !t.confirmedDead(p, over.limitV) {
 			return true
 		}
 		p.dropJob(over.id)
-		if !over.unsure && !t.holds(p) {
+		if !over.unsure && !t.holdsBack(p) {
 			p.editPast().jobs.overran = true
 			t.reportEnding(p, &p.process, ReasonOverrun, nil, now)
 		}
 	}
 	limitV, limited := p.limited()
 	if limited && t.tickV >= limitV && !p.state.over() {
-		if confirmed, again := t.confirmed(p, limitV), t.secondTick(p); confirmed && again {
-			t.overrun(p, now)
+		if confirmed, again := t.confirmedDead(p, limitV), t.secondTick(p); confirmed && again {
+			t.noteOverrun(p, now)
 		}
 	}
 	return limited
 }
 
-// overrun notes that the last limited job of p has exceeded its runtime. If a collector was
-// away meanwhile, or this one is cut off, the job may have ended. Then the state of p is
-// unknown, and p may be silent for as long as after a beat.
-func (t *Tracker) overrun(p *peer, now time.Time) {
+// noteOverrun notes that the last limited job of p has exceeded its runtime. If a collector was
+// away during the job, or this one is cut off, the job may have ended. In that case p becomes
+// unknown, and has the same allowed silence as after a beat.
+func (t *Tracker) noteOverrun(p *peer, now time.Time) {
 	last := p.jobs.open[0]
 	p.dropJob(last.id)
-	if !last.unsure && !t.holds(p) {
+	if !last.unsure && !t.holdsBack(p) {
 		t.end(p, ReasonOverrun, now)
 		return
 	}
@@ -247,7 +248,7 @@ func (r *Record) recordJobs(p *peer, at, nowV time.Duration) {
 	}
 }
 
-// jobsAfter is Record.After for jobs.
+// jobsAfter updates the jobs of r for Record.After.
 func (r *Record) jobsAfter(span, longest time.Duration) {
 	r.Jobs, r.JobsEnded = slices.Clone(r.Jobs), slices.Clone(r.JobsEnded)
 	for i := range r.Jobs {
@@ -261,9 +262,9 @@ func (r *Record) jobsAfter(span, longest time.Duration) {
 	}
 }
 
-// takeJobs restores the jobs of a record. Unless the record comes from a mate, no collector
+// restoreJobs restores the jobs of a record. Unless the record comes from a mate, no collector
 // has listened since: the jobs may have ended.
-func (t *Tracker) takeJobs(p *peer, r *Record) {
+func (t *Tracker) restoreJobs(p *peer, r *Record) {
 	for _, e := range r.JobsEnded {
 		p.noteEnded(endedJob{e.ID, e.Failed, t.tick - e.Ago})
 	}
@@ -272,9 +273,9 @@ func (t *Tracker) takeJobs(p *peer, r *Record) {
 	}
 }
 
-// learnJobs notes which jobs of p have begun and ended, from a record that a mate took at the
-// time at. heard is when the mate received the last beat. Jobs may reuse an id. The next beat
-// ends a job without an id.
+// learnJobs notes which jobs of p have begun and ended, according to a record that a mate took
+// at the time at. heard is when the mate received the last beat. Several jobs may use the same
+// id. A job without an id ends with the next beat.
 func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	p.dropJobs(func(j *job) bool {
 		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })

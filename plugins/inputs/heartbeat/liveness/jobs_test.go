@@ -9,7 +9,7 @@ import (
 )
 
 // If many jobs begin and never end, the oldest are forgotten, and so are the oldest ended
-// ones.
+// jobs.
 func TestJobsAreBounded(t *testing.T) {
 	r := newRig(t)
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
@@ -27,14 +27,15 @@ func TestJobsAreBounded(t *testing.T) {
 	require.Equal(t, fmt.Sprint("ended ", 10*maxJobs-1), p.jobs.ended[maxJobs-1].id)
 }
 
-// A job that begins at one collector may end at another: clients try the next address.
+// The start of a job may reach one collector and its end another, because clients try the next
+// address.
 func TestJobsAreKnownToAll(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
 	begin, end, failure := ping, ping, ping
 	begin.Begins, begin.MaxRuntime, failure.Status = true, time.Minute, SaysDead
 	for _, c := range []struct {
 		name string
-		end  *Beat // at the other one
+		end  *Beat // received by the other collector
 		want string
 	}{
 		{"it succeeds", &end, "alive beat"},
@@ -42,7 +43,7 @@ func TestJobsAreKnownToAll(t *testing.T) {
 		{"it does not end", nil, "dead overrun"},
 	} {
 		for _, job := range []string{"", "c0ffee"} {
-			for _, both := range []bool{false, true} { // have received it before
+			for _, both := range []bool{false, true} { // both have received a beat of the peer before
 				p := newPair(t)
 				begin.Job = job
 				p.one.observe(ping)
@@ -70,8 +71,8 @@ func TestJobsAreKnownToAll(t *testing.T) {
 	}
 }
 
-// What collectors missed about a job while they were parted, or one was stopped, is known
-// when they meet, in both directions.
+// When collectors that were separated or stopped meet again, each learns what it has missed
+// about jobs.
 func TestJobsThatAMateHasMissed(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
 	for _, job := range []string{"", "c0ffee"} {
@@ -117,8 +118,8 @@ func TestJobsThatAMateHasMissed(t *testing.T) {
 	}
 }
 
-// A collector that takes a peer for dead because it missed the start of a job convinces none
-// that has received it.
+// If a collector reports a peer dead because it missed the start of a job, collectors that
+// received the start do not follow.
 func TestRunningJobIsNotDead(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
 	begin := ping
@@ -157,8 +158,8 @@ func TestJobMayHaveEndedWhileAllWereRestarted(t *testing.T) {
 	}
 }
 
-// A client may use one id forever: the end of yesterday's job is not the end of the one that
-// runs now.
+// A client may use one id forever: the end of yesterday's job is not the end of the job that
+// is running.
 func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour, Job: "c0ffee"}
 	begin := ping
@@ -201,7 +202,7 @@ func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 		p.two.observe(end)
 		p.one.stall(6 * time.Second)
 		p.two.pass(6 * time.Second)
-		p.two.tracker.TakeSaid(p.two.now) // what it has sent is lost
+		p.two.tracker.TakeSaid(p.two.now) // its messages are lost
 		p.pass(time.Second)
 		p.round()
 		p.pass(20 * time.Second)

@@ -1,8 +1,8 @@
-// A crash of the collector. A journal saves the records that have changed and, from time to
-// time, for how long the tracker has listened. From both, After reconstructs what Record
-// would have returned at the end. While all peers are well, next to nothing is saved: the
-// last record of a peer implies that all was well unless the peer beats seldom, and totals
-// are saved ahead. docs/decisions/0020 gives the reasons.
+// This file prepares for a crash of the collector. A journal saves the records that have
+// changed and, from time to time, for how long the tracker has listened. From both, After
+// reconstructs what Record would have returned just before the crash. While all peers are
+// well, very little is saved: the last record of a peer implies that the peer stayed well
+// unless it beats rarely, and totals are saved ahead. docs/decisions/0020 gives the reasons.
 
 package liveness
 
@@ -16,57 +16,58 @@ const (
 	// is the shortest.
 	LongestPace  = 5 * time.Minute
 	shortestPace = time.Second
-	// paceShare limits what a crash of the collector may lose: one hundredth of the silence
-	// that is left.
+	// paceShare limits how much listened time a crash of the collector may lose: one hundredth
+	// of the allowed silence that is left.
 	paceShare = 100
 
 	// seldom is the interval above which every beat is saved. If a peer beats more often, a
-	// crash costs little: its next beat comes soon.
+	// crash hardly matters: its next beat comes soon.
 	seldom = 3 * time.Minute
 
-	// beatsAhead is how far ahead the total of beats is saved at most, so that it does not
-	// decrease after a crash: databases take a decreasing total for a reset. For the first
-	// beats that a collector receives it is fewBeats, so that a collector that is killed
-	// again and again does not invent many.
+	// beatsAhead is how far ahead the total of beats is saved at most, so that the total does
+	// not decrease after a crash: databases treat a decreasing total as a reset. For the first
+	// beats that a collector receives, the limit is fewBeats, so that a collector that is
+	// killed again and again does not count many beats that never came.
 	beatsAhead = 128
 	fewBeats   = 5
-	// mostAhead is the same for mishaps, of which there are fewer.
+	// mostAhead is the same limit for mishaps, which are rarer.
 	mostAhead = 1024
 )
 
-// lateClasses are powers of two of seconds: 32 cover more than a hundred years.
+// lateClasses is the number of classes of remaining silence. They are powers of two of
+// seconds: 32 classes cover more than a hundred years.
 const lateClasses = 33
 
-// unsaved is what has changed since it was last taken.
+// unsaved lists the changes since TakeUnsaved was last called.
 type unsaved struct {
-	peers []*peer // whose record has changed: exactly those with listed set, each once; some are forgotten since
-	gone  [][]ID  // that led to no peer at some time since; a new peer may have one of them. In lists of goneAtOnce, except the last
-	// late counts peers by peer.late, the class of the silence left to them: in class c it is
-	// at least 2^(c-1) s, except in the first. Class 0 is not counted.
+	peers []*peer // peers whose record has changed: exactly those with listed set, each once; some may have been forgotten since
+	gone  [][]ID  // IDs that led to no peer at some time since; a new peer may have one of them. In lists of goneAtOnce, except the last
+	// late counts peers by peer.late, the class of the silence that they have left: at least
+	// 2^(c-1) s in class c, except in the first class. Class 0 is not counted.
 	late [lateClasses]int
 }
 
-// goneAtOnce is how many IDs of removed peers are taken at once.
+// goneAtOnce is how many IDs of removed peers TakeUnsaved returns at most.
 const goneAtOnce = 4096
 
-// Changes are what has to be saved, as of one instant. Changes without records state that
-// there were none until then.
+// Changes contains what must be saved, as of one instant. Changes without records state that
+// nothing had changed until then.
 type Changes struct {
 	At       time.Time
 	Listened time.Duration // how long the tracker had listened at At
-	Gone     []ID          // that no longer lead to a peer; to be applied before Records
+	Gone     []ID          // IDs that no longer lead to a peer; to be applied before Records
 	Records  []Record
-	More     bool // others follow at once: all may be written together
+	More     bool // more Changes follow at once: all may be written together
 	End      bool // the collector stops
 }
 
 // Unsaved reports whether TakeUnsaved has anything to return.
 func (t *Tracker) Unsaved() bool { return len(t.unsaved.peers)+len(t.unsaved.gone) > 0 }
 
-// TakeUnsaved appends to records at most n of those that have changed since they were last
-// taken, and returns IDs that led to no peer at some time since. Apply the IDs first. Records
-// are only returned once all IDs have been: a peer that has come back since is among them.
-// The caller owns both.
+// TakeUnsaved appends to records at most n records that have changed since they were last
+// taken, and returns IDs that led to no peer at some time since then. Apply the IDs before the
+// records. TakeUnsaved returns records only after it has returned all IDs: the records include
+// the peers that have come back. The caller owns both slices.
 func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
 	u := &t.unsaved
 	if len(u.gone) > 0 {
@@ -85,13 +86,13 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 		}
 	}
 	if len(u.peers) == 0 {
-		u.peers = nil // after a start it was as long as order
+		u.peers = nil // its capacity: after a start it was as long as order
 	}
 	return records, gone
 }
 
-// DropUnsaved drops what TakeUnsaved would return, for at most n peers, and reports whether
-// there are more.
+// DropUnsaved discards the changes of at most n peers that TakeUnsaved would return, and
+// reports whether there are more.
 func (t *Tracker) DropUnsaved(n int) (more bool) {
 	u := &t.unsaved
 	some := u.peers[max(len(u.peers)-n, 0):]
@@ -103,8 +104,8 @@ func (t *Tracker) DropUnsaved(n int) (more bool) {
 	return len(u.peers) > 0
 }
 
-// RunningRecord is Record for a collector that keeps running: it is still sufficient if the
-// collector crashes.
+// RunningRecord is Record for a collector that keeps running: the record is still sufficient
+// if the collector crashes later.
 func (t *Tracker) RunningRecord(i int, now time.Time) Record {
 	return t.runningRecordOf(t.order[i], now)
 }
@@ -112,7 +113,7 @@ func (t *Tracker) RunningRecord(i int, now time.Time) Record {
 func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
 	r := t.recordOf(p, now)
 	if p.here == 0 {
-		return r // its totals are those that were saved
+		return r // with the totals that were saved
 	}
 	r.Fresh = p.state == Alive && !p.beatsSeldom()
 	r.Beats = p.beatsSaved()
@@ -125,9 +126,9 @@ func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
 // Heard reports whether a beat of peer number i was received since New.
 func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }
 
-// After returns the record as it is after its collector has listened for rest more, and later
-// collectors for later, without taking another record. A fresh record implies that all was
-// well: the last beat came at most one interval before its collector ended.
+// After returns r as it would be if its collector had listened for another rest, and later
+// collectors for later, without taking another record. A fresh record implies that the peer
+// stayed well: its last beat came at most one interval before the collector ended.
 func (r *Record) After(rest, later time.Duration) Record {
 	const longest = 20 * 365 * 24 * time.Hour // can be added to
 	after := *r
@@ -150,7 +151,7 @@ func (r *Record) After(rest, later time.Duration) Record {
 	return after
 }
 
-// othersAfter is After for the processes other than the one that holds the place.
+// othersAfter is After for the processes other than the current one.
 func (r *Record) othersAfter(rest, later, longest time.Duration) {
 	r.Others, r.Replaced = slices.Clone(r.Others), slices.Clone(r.Replaced)
 	for i := range r.Others {
@@ -166,9 +167,9 @@ func (r *Record) othersAfter(rest, later, longest time.Duration) {
 	}
 }
 
-// forgetNumbers forgets which numbers were received: after a crash that is unknown. A signed
-// beat must instead prove when it was sent, by the clock of its sender, which has advanced by
-// used.
+// forgetNumbers forgets which numbers were received, because that is unknown after a crash. A
+// signed beat must instead prove when it was sent, by the clock of its sender. That clock has
+// advanced by used.
 func (r *Record) forgetNumbers(used time.Duration) {
 	for _, run := range r.Signed {
 		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
@@ -195,7 +196,7 @@ func spanOf(interval, dead time.Duration) time.Duration {
 	return min(dead/4, time.Minute)
 }
 
-// touch notes that the record of p has to be saved.
+// touch notes that the record of p must be saved.
 func (t *Tracker) touch(p *peer) {
 	t.countLate(p)
 	p.changed = false
@@ -205,7 +206,7 @@ func (t *Tracker) touch(p *peer) {
 	}
 }
 
-// restored undoes touch for a peer that is what its record says: that is saved already.
+// restored undoes touch for a peer that has not changed since r: that record is saved already.
 func (t *Tracker) restored(p *peer, r *Record) {
 	if last := len(t.unsaved.peers) - 1; p.state == r.State && p.reason == r.Reason && t.unsaved.peers[last] == p {
 		t.unsaved.peers[last] = nil
@@ -225,15 +226,15 @@ func (t *Tracker) noteGone(id ID) {
 	(*gone)[last] = append((*gone)[last], id)
 }
 
-// noteBeat notes that p has beaten. The record is saved each time if p beats seldom;
-// otherwise when this collector receives the first beat of p, and when the total reaches the
-// value saved. So next to nothing is written while all peers are well.
+// noteBeat notes that p has beaten. If p beats rarely, its record is saved after each beat.
+// Otherwise it is saved when this collector receives the first beat of p, and when the total
+// of beats reaches the value saved. So very little is written while all peers are well.
 func (t *Tracker) noteBeat(p *peer) {
 	p.here = min(p.here+1, fewBeats)
 	first := p.here == 1 || p.here == fewBeats-1
 	if first || p.total()%beatsAhead == 0 || p.beatsSeldom() {
 		t.touch(p)
-	} // rewake finds what else has changed
+	} // rewake notes other changes
 }
 
 // beatsSaved returns the value that is saved for the total of beats. The total does not exceed
@@ -248,19 +249,20 @@ func (p *peer) beatsSaved() uint64 {
 // total is p.beats, shifted so that peers that began together are not saved together.
 func (p *peer) total() uint64 { return p.beats + uint64(p.shift) }
 
-// noteSpeaker notes that another run beats for p: it affects which peers share a silence.
+// noteSpeaker notes that another run beats for p. That decides whether services share the
+// silence of their host.
 func (p *peer) noteSpeaker(b *Beat) {
 	if len(p.host.peers) > 1 && p.life != b.life() || p.watched != b.Watched {
 		p.changed = true
 	}
 }
 
-// beatsSeldom reports whether each beat of p is saved.
+// beatsSeldom reports whether p beats so rarely that each of its beats is saved.
 func (p *peer) beatsSeldom() bool {
 	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom || p.terms.Schedule != nil
 }
 
-// noteMishaps adds to a total of p that is saved ahead.
+// noteMishaps adds more to a total of p that is saved ahead.
 func (t *Tracker) noteMishaps(p *peer, total *uint64, more uint64) {
 	saved := ahead(*total)
 	if *total += more; *total > saved {
@@ -277,8 +279,8 @@ func ahead(total uint64) uint64 {
 	return (total + block - 1) / block * block
 }
 
-// Pace returns how often to save the listened time, from shortestPace to LongestPace. After a
-// crash no silence has lost more than a hundredth of what was left of it.
+// Pace returns how often to save the listened time, from shortestPace to LongestPace. So after
+// a crash no peer gets more than a hundredth of its remaining silence in addition.
 func (t *Tracker) Pace() time.Duration {
 	for class, count := range t.unsaved.late {
 		if count > 0 {
@@ -294,7 +296,7 @@ func (t *Tracker) Pace() time.Duration {
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
 	late := p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0
-	if late && !p.foreign() { // its silence is judged elsewhere
+	if late && !p.foreign() { // a mate judges its silence
 		class = 1
 		for left := p.deadlineV() - t.tickV; left >= 2*time.Second && class < lateClasses-1; left /= 2 {
 			class++
@@ -303,7 +305,8 @@ func (t *Tracker) countLate(p *peer) {
 	t.recount(p, class)
 }
 
-// recount moves p to another class; 0 stands for a peer that is not late.
+// recount moves p to another class of remaining silence; class 0 is for peers that are not
+// late.
 func (t *Tracker) recount(p *peer, class uint8) {
 	if p.late > 0 {
 		t.unsaved.late[p.late]--

@@ -14,12 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A scribe keeps a journal of a tracker, as a state file does.
+// A scribe writes a journal of a tracker, as a state file does.
 type scribe struct {
 	last map[ID]*noted
 }
 
-// A noted is a record with the time on the verdict clock at which it was taken.
+// A noted is a record and the verdict time at which it was taken.
 type noted struct {
 	record Record
 	at     time.Duration
@@ -37,8 +37,8 @@ func (j *scribe) write(t *Tracker, now time.Time) {
 	}
 }
 
-// At each instant, the journal holds what a record taken then would hold: whatever must
-// survive the collector is noted when it changes. For a peer that is well, that does not
+// At each instant, the journal contains what a record taken then would contain: everything
+// that must survive a crash is saved when it changes. For a peer that is well, that does not
 // include its last beat.
 func TestJournalMissesNoChange(t *testing.T) {
 	t.Parallel()
@@ -54,7 +54,7 @@ func TestJournalMissesNoChange(t *testing.T) {
 					s.now = s.now.Add(time.Duration(s.rnd.IntN(20)) * time.Millisecond)
 					before := s.tracker
 					s.something()
-					if s.tracker != before { // what is restored is in the journal already
+					if s.tracker != before { // restored peers are in the journal already
 						clear(j.last)
 						for i := range s.tracker.Len() {
 							r := s.tracker.RunningRecord(i, s.now)
@@ -97,7 +97,8 @@ func (j *scribe) compare(s *storm) {
 	}
 }
 
-// settled returns the part of r that does not change with each beat. is is what r should be.
+// settled returns the part of r that does not change with each beat. is is the expected
+// record.
 func settled(r, is *Record) Record {
 	c := *r
 	c.Counters = Counters{Mishaps: Mishaps{Deaths: r.Deaths, Restarts: r.Restarts, Mistakes: r.Mistakes}}
@@ -116,7 +117,7 @@ func settled(r, is *Record) Record {
 		c.Replaced[i].Dead = 0
 	}
 	c.Dead, c.Bonus = 0, 0
-	if is.State == Alive || is.State.over() { // of these it is a guess, or of no use
+	if is.State == Alive || is.State.over() { // in these states the value is an estimate, or not used
 		c.Used, c.Extended, c.Speaker = 0, false, ""
 	}
 	if is.State == Alive {
@@ -125,8 +126,8 @@ func settled(r, is *Record) Record {
 	return c
 }
 
-// A crash makes no silence longer than it is, and shortens it at most by a fraction of the
-// allowed silence.
+// A crash never makes a silence longer than it is, and shortens it at most by a fraction of
+// the allowed silence.
 func TestCrashMakesNoSilenceLonger(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 24 * time.Hour} {
 		for _, part := range []float64{0, 0.3, 0.99, 1.1, 1.5, 2.5, 3.3} {
@@ -178,8 +179,8 @@ func TestGuessTeachesNothing(t *testing.T) {
 	require.Equal(t, actors[0].beat.Seq, got.Runs[0].High)
 }
 
-// After a crash it is unknown which numbers of a run were received in signed beats: none is
-// accepted again without a time that proves it new.
+// After a crash it is unknown which numbers of a run were received in signed beats: no signed
+// beat is accepted without a time that proves that it is new.
 func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
 	l := newRig(t)
 	l.opts.ReplayWindow = 5 * time.Minute
@@ -227,7 +228,7 @@ func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	require.Empty(t, c.deaths())
 }
 
-// Totals are saved ahead by this little, and this seldom.
+// Totals are saved ahead by these small amounts, and this rarely.
 func TestTotalsAreSavedAhead(t *testing.T) {
 	saved, times := uint64(0), 0
 	for total := uint64(1); total <= 1_000_000; total++ {
@@ -243,8 +244,8 @@ func TestTotalsAreSavedAhead(t *testing.T) {
 	require.EqualValues(t, 15, ahead(15), "small totals are exact")
 }
 
-// The total of beats never decreases over a crash, and jumps ahead by only a few: a collector
-// that is killed again and again does not invent beats.
+// The total of beats never decreases after a crash, and jumps ahead by only a few: a collector
+// that is killed again and again does not count many beats that never came.
 func TestBeatsAreSavedAhead(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
@@ -274,7 +275,7 @@ func TestBeatsAreSavedAhead(t *testing.T) {
 	require.LessOrEqual(t, r.Beats, uint64(1000+beatsAhead+100*fewBeats))
 }
 
-// When nothing is saved, nothing is kept for saving.
+// If changes are discarded instead of saved, none are kept.
 func TestWhatIsDroppedIsNotTaken(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}

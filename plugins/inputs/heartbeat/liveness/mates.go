@@ -1,8 +1,8 @@
-// Other collectors. The collectors of a cluster, the mates, tell each other which beats they
-// receive, and ask before they declare a peer dead: a peer that is silent here may beat
-// there. A report of a mate never counts as a beat received here. It moves deadlines and
-// carries facts (beats that report more than a sign of life), but proves nothing about our
-// network.
+// This file exchanges reports with the other collectors of a cluster, the mates. They report
+// to each other which beats they receive, and ask before they declare a peer dead: a peer that
+// is silent here may beat to another collector. A report of a mate never counts as a beat
+// received here. It can postpone deadlines and carry facts (beats that report more than a sign
+// of life), but it proves nothing about our network.
 //
 // Collectors exchange ages, never times: what a mate received a second ago counts here as a
 // second old. Ages come from the monotonic clock, so a mate that was stopped does not make a
@@ -18,69 +18,70 @@ import (
 )
 
 const (
-	// askLead is how long before it would be suspect a peer is asked about.
+	// askLead is how long before a peer would be suspect the mates are asked about it.
 	askLead = time.Second
-	// lateShare: a peer is asked about once it is late by 1/lateShare of its interval.
+	// The mates are asked about a peer once it is late by 1/lateShare of its interval.
 	lateShare = 10
 	// AnswerTime is how long to wait for answers.
 	AnswerTime = 3 * time.Second
-	// answerHolds is how long an answer is valid. If a death was held meanwhile, mates are
-	// asked again.
+	// answerHolds is how long an answer is valid. If a death was held back for longer, mates
+	// are asked again.
 	answerHolds = AnswerTime + 2*time.Second
 	// strangeAfter is for how many times its allowed silence a peer must beat only to mates
-	// before it is left to them to judge.
+	// before they judge it instead of this collector.
 	strangeAfter = 10
-	// sameBeat is how much later the same beat may arrive at a mate, over its own path.
+	// sameBeat is how much later the same beat may arrive at a mate over another path.
 	sameBeat = 100 * time.Millisecond
 	// sameRecord is how much earlier a mate may have received the beat in one of our records,
 	// whose age was continued on the wall clock.
 	sameRecord = 2 * time.Second
 	// sameEnd is how far apart two collectors may receive the same end from one sender.
 	sameEnd = 5 * time.Second
-	// sentAtOnce is how many peers one message to the mates covers.
+	// sentAtOnce is the most peers that one message to the mates covers.
 	sentAtOnce = 1024
-	// maxBeginnings is how many facts may wait. Beyond that, facts that only report a new
-	// peer are left to the next round: when a fleet starts, all collectors receive its beats.
+	// maxBeginnings is how many facts may wait. Above that limit, a fact that only reports a
+	// new peer is not sent, and the next round reports that peer: when many hosts start, all
+	// collectors receive their beats anyway.
 	maxBeginnings = 4096
 	// unsent is the number of a question that is not asked yet: it is not settled.
 	unsent = math.MaxUint32
-	// backlog is how late a beat may arrive at most over a path that was interrupted. Beyond
-	// that, the clock of its sender may have been set.
+	// backlog is how late a beat may arrive over a path that was interrupted. If it seems to
+	// be later, the clock of its sender may have been set.
 	backlog = time.Minute
 	// sameInstant is how many milliseconds apart a sender may send its last beat over one
 	// connection and its goodbye over another.
 	sameInstant = 20
-	// justBefore is how long before the start of this collector a peer may have ended whose
-	// end is still to be reported: a mate that has just started too has not reported it yet.
+	// If a peer ended at most justBefore before the start of this collector, its end is still
+	// to be reported: a mate that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
-	// maxLives is how many earlier lives of senders are remembered.
+	// maxLives is how many earlier lives of its senders are remembered of a peer.
 	maxLives = 4
-	// marksKept is how long it is remembered that a peer was forgotten.
+	// marksKept is how long a forgotten peer stays in Tracker.marks.
 	marksKept = 7 * 24 * time.Hour
 )
 
 // A Word is a short report of a collector about a peer.
 type Word struct {
 	ID      uint64 // ID.Hash of the peer
-	Process uint32 // hash of the process that holds its place and of the life of its sender
+	Process uint32 // hash of its current process and of the life of its sender
 	Events  uint16 // hash of its event counts
 	Jobs    uint16 // hash of its running jobs
 
 	State     State
 	Reason    Reason
-	Heard     bool // the reporting collector receives its beats; else it knows the peer through mates
+	Heard     bool // the reporting collector receives the beats of the peer; otherwise it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
-	Connected bool // it beats over a connection to that collector that is open
-	Vacant    bool // it is nameless, and the next process of its address takes its place
+	Connected bool // it beats over an open connection to that collector
+	Vacant    bool // it is nameless, and continues as the next process of its address
 	Lone      bool // all its beats there came over one short connection
 
 	Age     time.Duration // since the last beat received there
-	Doubt   time.Duration // how much older that beat may be: it is from before a restart, or that collector was stopped
+	Doubt   time.Duration // how much older that beat may be, because that collector was restarted or stopped
 	Since   time.Duration // how long State has lasted
-	Suspect time.Duration // silence left until it is suspect, by the beats received there; may be negative
+	Suspect time.Duration // silence left until it is suspect, according to the beats received there; may be negative
 	Dead    time.Duration // silence left until it is dead
 	Window  time.Duration // how much is left of its promise to be back; 0 for none
-	Promise time.Duration // since the promise was made, moved, kept or taken back; 0 for never
+	Promise time.Duration // since the promise was made, changed, kept or withdrawn; 0 for never
 	Deaths  uint64        // total
 }
 
@@ -90,7 +91,7 @@ type Fact struct {
 	Beat   Beat          // Conn, Handle and Remote have no meaning in another collector
 	Known  bool          // its run is known from earlier beats
 	Before ID            // the nameless peer that Beat.ID continues; the zero ID for none
-	Lone   bool          // Before was known by one short connection
+	Lone   bool          // all beats of Before came over one short connection
 	Ago    time.Duration // since it was received
 	Doubt  time.Duration // how much earlier it may have been sent, because that collector was stopped
 	Visit  bool          // all beats of its process came over one short connection
@@ -101,35 +102,35 @@ type Said struct {
 	Question uint32   // number of the question, to be settled; 0 for none
 	Asked    []uint64 // ID.Hash of the peers that the question is about
 	Facts    []Fact
-	Words    []Word // about peers whose state has changed
+	Words    []Word // reports about peers whose state has changed
 	More     bool   // more is waiting
 }
 
-// A Telling is an event that a collector has reported.
-type Telling struct {
+// A ReportedEvent is an event that a collector has reported.
+type ReportedEvent struct {
 	EventID int64         // of the Transition
 	Ago     time.Duration // how long before this message it happened
 	Peer    uint64        // ID.Hash, if it is a change of state; else 0
 }
 
-// An elsewhere is what is known of a peer through mates. Only a peer that was asked about, or
-// whose beats are not received here, has one.
+// An elsewhere is what this collector knows of a peer through mates. A peer has one only if
+// mates were asked about it, or if its beats are not received here.
 type elsewhere struct {
 	foreign bool   // its beats are not received here: mates judge it
 	by      string // the mate that received its latest beat
 	lost    bool   // that mate is not reachable; matters for a foreign peer
 
 	heard, heardV time.Duration // the latest beat that a mate received; -longAgo for none
-	waits         []mateWait    // of each mate that has received a beat since the last one here
+	waits         []mateWait    // one for each mate that has received a beat since the last one here
 
 	askedV   time.Duration // when mates were last asked about it
 	question uint32        // the number of that question; 0 for none, or unsent
-	asked    bool          // mates were asked, and none has reported a later deadline since
+	asked    bool          // mates were asked, and no mate has reported a later deadline since
 
-	promiseAt time.Duration // when its promise was made, moved, kept or taken back; -longAgo for never
+	promiseAt time.Duration // when its promise was made, changed, kept or withdrawn; -longAgo for never
 
-	// The last end that was reported, here or to a mate: by which life of a sender, when, and
-	// at which time of the sender's clock.
+	// The last end that was reported, here or to a mate: the life of the sender that reported
+	// it, when that was, and the time by the sender's clock.
 	endLife string
 	endAt   time.Duration
 	endMS   int64
@@ -139,20 +140,20 @@ type elsewhere struct {
 	lifeAt      time.Duration // when the first beat of the present life was received
 	goodbye     Reason        // the reason of a goodbye of an earlier life, which may still count; ReasonNone for none
 	goodbyeAt   time.Duration
-	doubt       time.Duration // how much earlier than it was received here its latest beat may have been sent
-	wanted      bool          // a mate has asked about it, and is informed when it beats here again
+	doubt       time.Duration // how long before its arrival here its latest beat may have been sent
+	wanted      bool          // a mate has asked about it, and is to be informed when it beats here again
 	fresh       bool          // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
-// A mateWait is when the silence of a peer ends by the beats that a mate received.
+// A mateWait holds the deadlines of a peer according to the beats that a mate received.
 type mateWait struct {
 	mate            string
 	heard           time.Duration
 	suspectV, deadV time.Duration
 }
 
-// suspicionV returns when the silence at the last mate makes the peer suspect; 0 if no mate
-// has received a beat since the last one here.
+// suspicionV returns the latest time at which a mate makes the peer suspect; 0 if no mate has
+// received a beat since the last one here.
 func (e *elsewhere) suspicionV() (latest time.Duration) {
 	for i := range e.waits {
 		latest = max(latest, e.waits[i].suspectV)
@@ -160,7 +161,8 @@ func (e *elsewhere) suspicionV() (latest time.Duration) {
 	return latest
 }
 
-// deadlineV is suspicionV for death.
+// deadlineV returns the latest time at which a mate makes the peer dead, or 0 as suspicionV
+// does.
 func (e *elsewhere) deadlineV() (latest time.Duration) {
 	for i := range e.waits {
 		latest = max(latest, e.waits[i].deadV)
@@ -168,7 +170,7 @@ func (e *elsewhere) deadlineV() (latest time.Duration) {
 	return latest
 }
 
-// await notes when the silence ends at a mate.
+// await notes the deadlines at a mate, unless the mate has already reported a later beat.
 func (e *elsewhere) await(w mateWait) {
 	if !e.correct(w) {
 		e.waits = append(e.waits, w)
@@ -189,8 +191,7 @@ func (id ID) Hash() uint64 {
 	return uint64(newDigest.text(id.Source).text(id.Service).number(uint64(id.PID)))
 }
 
-// foreign reports whether mates judge the silence of p, because its beats are not received
-// here.
+// foreign reports whether mates judge p, because its beats are not received here.
 func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
 
 // heardBy returns the mate that received the latest beat of p, or "" for this collector.
@@ -201,7 +202,7 @@ func (p *peer) heardBy() string {
 	return ""
 }
 
-// editElsewhere returns what is known of p through mates, for writing.
+// editElsewhere returns the elsewhere of p for writing.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {
 		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo, promiseAt: -longAgo}
@@ -209,8 +210,8 @@ func (p *peer) editElsewhere() *elsewhere {
 	return p.elsewhere
 }
 
-// heardAnywhere returns when the latest beat of p was received, here or by a mate.
-func (p *peer) heardAnywhere() time.Duration {
+// lastBeatAnywhere returns when the latest beat of p was received, here or by a mate.
+func (p *peer) lastBeatAnywhere() time.Duration {
 	heard := p.lastHeard()
 	if e := p.elsewhere; e != nil {
 		heard = max(heard, e.heard)
@@ -229,9 +230,9 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e.askedV, e.asked = verdict, true
 }
 
-// askV returns when to ask about p: shortly before it would be suspect, but not before it is
-// late, both here and where its last beat was received. A suspect peer is asked about once
-// more: a mate may have received a beat since.
+// askV returns when to ask the mates about p: shortly before it would be suspect, but not
+// before it is late, both here and at the mate that received its last beat. When p is suspect,
+// the mates are asked once more, because one of them may have received a beat since.
 func (p *peer) askV() time.Duration {
 	if p.state == Suspect {
 		return p.suspicionV() + askLead
@@ -244,34 +245,35 @@ func (p *peer) askV() time.Duration {
 	return max(p.suspicionV()-askLead, due)
 }
 
-// unasked reports whether p is still to be asked about before its deadline.
+// unasked reports whether the mates are still to be asked about p before its deadline.
 func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
 
-// askEarly asks about p when it is late, so that the answer arrives before p is suspect.
+// askEarly asks the mates about p when it is late, so that the answer arrives before p is
+// suspect.
 func (t *Tracker) askEarly(p *peer) {
 	if t.opts.Mates && (p.state == Alive || p.state == Suspect) && t.tickV >= p.askV() && p.unasked() {
 		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
-			t.countSilent(p, t.tickV) // here it is silent, whatever mates receive
+			t.countSilent(p, t.tickV) // it is silent here even if it beats to mates
 			t.leaveToMates(p)
 		}
 	}
 }
 
-// leaveToMates lets mates judge p from now on, if it has long beaten only to them: its sender
-// no longer knows this collector.
+// leaveToMates lets mates judge p from now on, if p has beaten only to them for a long time:
+// its sender probably no longer uses this collector.
 func (t *Tracker) leaveToMates(p *peer) {
 	e := p.elsewhere
-	silence := t.tickV - max(p.lastHeardV(), p.sinceV) // while all collectors took it for dead, its silence does not count
+	silence := t.tickV - max(p.lastHeardV(), p.sinceV) // the silence while all collectors reported it dead does not count
 	if silence > strangeAfter*t.silence(p, &p.process).Dead && e.heardV > p.lastHeardV() && !p.connected() {
 		e.foreign, p.changed = true, true
 		t.isolation.removeSilent(p.host)
 	}
 }
 
-// doubted reports whether mates were asked about p, which is about to be suspect, and had a
-// tick to report its beats. If they were not asked, it asks them.
-func (t *Tracker) doubted(p *peer) bool {
+// confirmedSilent reports whether mates were asked about p, which is about to be suspect, and
+// had one tick to report beats of it. If they were not asked, confirmedSilent asks them.
+func (t *Tracker) confirmedSilent(p *peer) bool {
 	if !t.opts.Mates {
 		return true
 	}
@@ -282,9 +284,9 @@ func (t *Tracker) doubted(p *peer) bool {
 	return false
 }
 
-// confirmed reports whether mates, asked after the time at which p would be dead, know of no
-// later beat. If they were not asked, it asks them.
-func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
+// confirmedDead reports whether mates were asked after overV, the time at which p would be
+// dead, and know of no later beat. If they were not asked, confirmedDead asks them.
+func (t *Tracker) confirmedDead(p *peer, overV time.Duration) bool {
 	if !t.opts.Mates {
 		return true
 	}
@@ -295,19 +297,22 @@ func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
 	return false
 }
 
-// Settle notes that each reachable mate has answered a question, or will not.
+// Settle notes that no more answers to a question are expected: each reachable mate has
+// answered it, or will not.
 func (t *Tracker) Settle(question uint32) { t.settled = max(t.settled, question) }
 
-// GoOnAsking makes t, which replaces before, number its questions after those of before.
+// GoOnAsking makes t, which replaces before, continue the numbers of the questions of before.
 func (t *Tracker) GoOnAsking(before *Tracker) {
 	t.question, t.settled = before.question, before.question
 }
 
-// Silent reports whether there is nothing to send to mates.
-func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0 }
+// NothingToSend reports whether there is nothing to send to mates.
+func (t *Tracker) NothingToSend() bool {
+	return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0
+}
 
-// TakeSaid returns what is to be sent to mates since the last call, or a part of it. The
-// caller owns it.
+// TakeSaid returns the message to the mates about what has changed since the last call, or a
+// part of it. The caller owns the message.
 func (t *Tracker) TakeSaid(now time.Time) Said {
 	said := Said{Facts: t.facts}
 	t.facts = nil
@@ -329,11 +334,11 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	n := min(len(t.gone), sentAtOnce)
 	said.Words, t.gone = append(said.Words, t.gone[:n]...), t.gone[n:]
-	said.More = !t.Silent()
+	said.More = !t.NothingToSend()
 	return said
 }
 
-// takeSome takes as many peers from a list as one message covers.
+// takeSome removes as many peers from a list as one message may cover, and returns them.
 func takeSome(all *[]*peer) (some []*peer) {
 	n := min(len(*all), sentAtOnce)
 	some, *all = (*all)[:n], (*all)[n:]
@@ -354,11 +359,11 @@ func (t *Tracker) noteNews(p *peer) {
 	}
 }
 
-// noteFact notes that b, a beat of p, reports more than a sign of life, so that mates are
-// informed. was is the state of p before it.
+// noteFact notes b, a beat of p, as a fact for the mates if it reports more than a sign of
+// life. was is the state of p before b.
 func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, now time.Time) {
 	at := now.Sub(t.epoch)
-	if !t.opts.Mates || t.quiet {
+	if !t.opts.Mates || t.overRate {
 		return
 	}
 	if b.Status != SaysAlive {
@@ -376,9 +381,9 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	t.facts = append(t.facts, fact)
 }
 
-// outlived reports whether b was sent before the end that its process has reported, over a
-// slower path: to this collector, while the end went to a mate.
-func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
+// sentBeforeOwnEnd reports whether b, which has arrived over a slower path, was sent before
+// the end of its process that a mate has received.
+func (p *peer) sentBeforeOwnEnd(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
 		return false
@@ -392,8 +397,8 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 // Word returns the short report about peer number i, 0 <= i < Len.
 func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
-// Answer appends to words what is known of the peers with these hashes, to answer a question:
-// of those that have beaten here, or are forgotten.
+// Answer appends to words the answer to a question of a mate about the peers with these
+// hashes. It covers the peers that have beaten here or are forgotten.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		p := t.byHash[hash]
@@ -415,10 +420,10 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 		return Record{}, false
 	}
 	r := t.recordOf(p, now)
-	if p.here > 0 { // the beat was certainly not earlier than that
+	if p.here > 0 { // the beat was certainly not earlier
 		r.Heard = r.Heard.Add(-t.doubt(p))
 	}
-	r.Since = now.Add(p.since - now.Sub(t.epoch)) // on the present wall clock: the mate needs its age
+	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the present wall clock: the mate needs the age of the state
 	return r, true
 }
 
@@ -444,8 +449,9 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	return w
 }
 
-// doubt returns how much earlier than it seems the last beat of p may have been. The time in
-// a record is uncertain by up to an interval, or by any time if the clock was set meanwhile.
+// doubt returns how much earlier than it seems the last beat of p may have been. A time from a
+// record is uncertain by up to an interval, and entirely uncertain if the clock was set
+// meanwhile.
 func (t *Tracker) doubt(p *peer) time.Duration {
 	switch {
 	case p.here == 0 && t.clockSet:
@@ -459,8 +465,9 @@ func (t *Tracker) doubt(p *peer) time.Duration {
 	return p.elsewhere.doubt
 }
 
-// noteDoubt notes how long a beat of p that is being processed may have waited.
-func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
+// noteMaxDelay notes for how long at most the current beat of p may have waited before it was
+// read.
+func (t *Tracker) noteMaxDelay(p *peer, at time.Duration, now time.Time) {
 	if doubt := t.waited(at, now); doubt > 0 && t.opts.Mates {
 		p.editElsewhere().doubt = doubt
 	} else if p.elsewhere != nil {
@@ -468,12 +475,12 @@ func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
 	}
 }
 
-// waited returns how long what was read at a time may have waited because the collector did
-// not listen.
+// waited returns for how long a message read at the given time may have waited because the
+// collector did not listen.
 func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
-	lost := t.lost(now)
+	lost := t.notListened(now)
 	switch {
-	case lost > 0 && at >= t.tick: // the tick that notices it is still to come
+	case lost > 0 && at >= t.tick: // no tick has noticed the stall yet
 		return lost
 	case at >= t.stallEnd-maxTick && at < t.teachFrom:
 		return t.stall
@@ -481,9 +488,9 @@ func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
 	return 0
 }
 
-// silenceLeft returns how much silence is left to o, a process of p, by its last beat and its
-// connections alone. Extra time that this collector grants because it was restarted, isolated
-// or stopped is not sent to mates.
+// silenceLeft returns how much longer o, a process of p, may be silent, according to only its
+// last beat and its connections. Extra time that this collector grants because it was
+// restarted, isolated or stopped is not sent to mates.
 func (t *Tracker) silenceLeft(p *peer, o *process, at time.Duration) (suspect, dead time.Duration) {
 	allowed := t.silence(p, o)
 	suspect, dead = min(o.suspectV-o.heardV, allowed.Suspect), min(o.deadV-o.heardV, allowed.Dead)
@@ -499,9 +506,9 @@ func (p *peer) fingerprint() uint32 {
 	return sum.fold()
 }
 
-// MatesChanged notes that the set of reachable mates has changed. They are asked about all
-// peers that they judge: even a mate that stayed reachable may have restarted and know
-// nothing.
+// MatesChanged notes that the set of reachable mates has changed. The mates are asked about
+// all peers that they judge: even a mate that stayed reachable may have restarted without its
+// state.
 func (t *Tracker) MatesChanged() {
 	lose := func(p *peer) {
 		e := p.elsewhere
@@ -523,9 +530,8 @@ func (t *Tracker) MatesChanged() {
 	}
 }
 
-// lookAtOrphans checks the peers whose mate is unreachable: those that no other mate knows
-// are unknown.
-func (t *Tracker) lookAtOrphans(now time.Time) {
+// checkOrphans makes the peers unknown whose mate is unreachable, if no other mate knows them.
+func (t *Tracker) checkOrphans(now time.Time) {
 	if len(t.orphans) == 0 {
 		return
 	}
@@ -545,8 +551,8 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	}))
 }
 
-// awaitWord checks p, which mates judge and which is not back as it promised. If they do not
-// soon report what has become of it, none of them receives its beats.
+// awaitWord handles the end of the window of p, which mates judge and which is not back. If no
+// mate soon reports its state, no mate receives its beats.
 func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	if t.tickV < p.windowV+answerHolds {
 		return
@@ -557,9 +563,9 @@ func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	t.ask(p, t.tickV)
 }
 
-// hearHere notes that a beat of p was received here: its silence is judged here from now on,
-// and what mates have received before no longer matters.
-func (t *Tracker) hearHere(p *peer) {
+// noteBeatHere notes that a beat of p was received here. This collector judges p from now on, and
+// earlier reports of mates no longer matter.
+func (t *Tracker) noteBeatHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.by != ""
 		if e.wanted {
@@ -570,14 +576,16 @@ func (t *Tracker) hearHere(p *peer) {
 	}
 }
 
-// mark notes that p is forgotten, so that no mate that still knows it brings it back.
+// mark notes that p is forgotten, so that reports of a mate that still knows p do not add it
+// again.
 func (t *Tracker) mark(p *peer) {
 	if t.opts.Mates {
-		t.marks[p.id().Hash()] = p.heardAnywhere()
+		t.marks[p.id().Hash()] = p.lastBeatAnywhere()
 	}
 }
 
-// marked reports whether a peer whose last beat was at heard was forgotten here.
+// marked reports whether this collector has forgotten the peer with this hash since its beat
+// at heard.
 func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
 	last, ok := t.marks[hash]
 	if ok && t.tick-last > marksKept {

@@ -12,10 +12,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkStorm is the most processor time that a call takes, of those that are made under
-// the lock of the judge, when 100,000 hosts fall silent at once: at a collector that is
-// alone, and at two that ask each other. Of several runs the shortest counts: other work on
-// the machine can only make it longer.
+// BenchmarkStorm measures the most processor time of each call that the judge makes under its
+// lock when 100,000 hosts fall silent at once: at a single collector, and at two that ask each
+// other. The shortest of several runs counts, because other work on the machine can only make
+// a run longer.
 //
 //	go test -run '^$' -bench Storm -benchtime 5x ./plugins/inputs/heartbeat/liveness
 func BenchmarkStorm(b *testing.B) {
@@ -39,10 +39,10 @@ func BenchmarkStorm(b *testing.B) {
 
 const (
 	stormy    = 100_000
-	underLock = 512 // peers that the judge looks at under one lock
+	underLock = 512 // how many peers the judge processes under one lock
 )
 
-// holds are the longest times that calls take.
+// holds are the longest durations of calls, by kind of call.
 type holds map[string]time.Duration
 
 func (h holds) time(what string, do func()) {
@@ -58,7 +58,7 @@ func usedByThread() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// A crisis is two collectors that receive the last beat of all hosts.
+// A crisis has two collectors that have received the last beat of all hosts.
 type crisis struct {
 	now      time.Time
 	trackers [2]*liveness.Tracker
@@ -82,7 +82,7 @@ func newStorm(mates bool) *crisis {
 	return c
 }
 
-// play lets time pass until all hosts are dead at both.
+// play lets time pass until both collectors have reported all hosts dead.
 func (c *crisis) play() holds {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -108,7 +108,7 @@ func (c *crisis) tick(t *liveness.Tracker) {
 	}
 }
 
-// talk makes t ask other, and sends other what is new.
+// talk makes t ask other, and sends the news of t to other.
 func (c *crisis) talk(t, other *liveness.Tracker) {
 	for more := true; more; {
 		var said liveness.Said

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A pair is two collectors that exchange what they have to send at each tick, unless they are
-// parted.
+// A pair has two collectors that exchange their messages at each tick, unless they are
+// separated.
 type pair struct {
 	one, two *rig
 	parted   bool
@@ -31,7 +31,7 @@ func (p *pair) pass(d time.Duration) {
 	}
 }
 
-// talk makes each send what it has to send and answer what it is asked.
+// talk makes each collector send its messages and answer the questions of the other.
 func (p *pair) talk() {
 	for _, from := range []*rig{p.one, p.two} {
 		to := p.two
@@ -50,11 +50,11 @@ func (p *pair) talk() {
 	}
 }
 
-// tell makes one collector process words of another, and learn what it lacks.
+// tell makes one collector process words of another, and request the records that it needs.
 func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
-	for range 2 { // records, and a reply
+	for range 2 { // the records, and the reply
 		var records []Record
 		for _, hash := range wanted {
 			if r, known := from.tracker.RecordByHash(hash, from.now); known {
@@ -67,7 +67,8 @@ func (*pair) tell(to, from *rig, words []Word) {
 	}
 }
 
-// round makes each send words about all its peers, as once a minute and when they meet.
+// round makes each collector send words about all its peers, as it does once a minute and when
+// the two meet.
 func (p *pair) round() {
 	for _, from := range []*rig{p.one, p.two} {
 		to := p.two
@@ -84,7 +85,7 @@ func (p *pair) round() {
 
 var shop = peerID("web-1", "shop")
 
-// beating is a sender of shop that beats each second to a collector.
+// beating returns a sender of shop that beats each second to a collector.
 func beating(r *rig, conn ConnID, process Process) *sender {
 	s := r.keep(Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: fmt.Sprint("k3v9.", conn), Conn: conn, Process: process}, shop)
 	return s[0]
@@ -92,9 +93,9 @@ func beating(r *rig, conn ConnID, process Process) *sender {
 
 var first = Process{Boot: "b", PID: 7, Start: time.Minute}
 
-// An interrupted path makes no peer dead, and hardly suspect, while another collector
-// receives its beats. When that one receives none either, both report the death within the
-// allowed silence, and once.
+// An interrupted path makes no peer dead, and rarely suspect, while another collector receives
+// its beats. When the other collector receives none either, both report one death within the
+// allowed silence.
 func TestPeerThatAMateReceivesIsNotDead(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -122,7 +123,7 @@ func TestTheWellAreNotAskedAbout(t *testing.T) {
 	require.Empty(t, p.one.tracker.asking)
 }
 
-// A death waits until the question is settled, and what is answered meanwhile counts.
+// A death is not reported until the question is settled, and all answers until then count.
 func TestDeathWaitsForTheAnswer(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	pause(beating(r, 1, first))
@@ -144,8 +145,8 @@ func TestDeathWaitsForTheAnswer(t *testing.T) {
 	require.Equal(t, "dead silence", r.is(shop))
 }
 
-// A mate that was stopped has received nothing meanwhile: its last beat is as old as it is,
-// although the mate has listened for less time.
+// A mate that was stopped has received no beats meanwhile: the age of its last beat is the
+// real age, although the mate has listened for less time.
 func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -192,8 +193,8 @@ func TestBeatsThatWaitedAreOld(t *testing.T) {
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
 }
 
-// The beats of a process and of the one that replaced it may wait in two sockets of a stopped
-// collector, and are read in any order: that is no conflict.
+// The beats of a process and of the process that replaced it may wait in two sockets of a
+// stopped collector, and may be read in any order. That is not a conflict.
 func TestProcessesThatWaitedAreNoConflict(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		r := newRig(t)
@@ -219,7 +220,8 @@ func TestProcessesThatWaitedAreNoConflict(t *testing.T) {
 	}
 }
 
-// The end of a connection is no end while the process has a connection to another collector.
+// The end of a connection is not the end of a process that has a connection to another
+// collector.
 func TestConnectionElsewhereIsLife(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -237,8 +239,8 @@ func TestConnectionElsewhereIsLife(t *testing.T) {
 	require.Len(t, p.two.deaths(), 1)
 }
 
-// What one mate has received does not end with what another one reports: each waits for as
-// long as its own connection or its own beat allows.
+// A report of one mate does not shorten the deadline that another mate has reported: each
+// deadline depends on the connection or the beat at that mate.
 func TestConnectionAtAThirdIsLife(t *testing.T) {
 	for _, order := range [][]string{{"reset", "open"}, {"open", "reset"}} {
 		p := newPair(t)
@@ -257,7 +259,7 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 			w := words[mate]
 			w.Age = time.Second
 			if mate == "reset" {
-				w.Age -= sameBeat * 2 // it has received the last beat
+				w.Age -= sameBeat * 2 // the mate has received the last beat
 			}
 			p.one.tracker.HearWords(p.one.now, []Word{w}, mate, 0)
 		}
@@ -266,8 +268,8 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 	}
 }
 
-// A process whose connections all end is dead after the grace period, although each collector
-// was informed by the other, after the last beat, that it has a connection.
+// A process whose connections have all ended is dead after the grace period, even though each
+// collector has reported to the other, after the last beat, that the process has a connection.
 func TestEndOfAllConnections(t *testing.T) {
 	for _, gap := range []time.Duration{0, TickInterval, 3 * TickInterval} {
 		p := newPair(t)
@@ -290,8 +292,8 @@ func TestEndOfAllConnections(t *testing.T) {
 	}
 }
 
-// The end of the last connection counts wherever it is: a collector that received an earlier
-// beat waits no longer than the one that received the last beat.
+// The end of the last connection counts at all collectors: a collector that received an
+// earlier beat does not wait longer than the collector that received the last beat.
 func TestLastConnectionElsewhere(t *testing.T) {
 	p := newPair(t)
 	b := Beat{ID: shop, Process: first, Interval: 20 * time.Second, Run: "k3v9.1", Conn: 1}
@@ -315,12 +317,12 @@ func TestLastConnectionElsewhere(t *testing.T) {
 	}
 }
 
-// A nameless client is one peer, whichever collectors its runs beat to, and whatever is known
-// first: the report of a mate or a beat received here.
+// A nameless client is one peer, even if its runs beat to different collectors, and even if
+// the report of a mate arrives before a beat of it.
 func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		once bool                          // each run beats once
+		once bool                          // each run sends one beat
 		to   func(p *pair, run int) []*rig // collectors that it beats to
 	}{
 		{"long, to both", false, func(p *pair, _ int) []*rig { return []*rig{p.one, p.two} }},
@@ -365,8 +367,8 @@ func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
 	}
 }
 
-// A peer that beats to one collector only is judged by that collector. While it is away, the
-// other one shows that it does not know the state.
+// A peer that beats to one collector only is judged by that collector. While that collector is
+// away, the other collector shows the state as unknown.
 func TestPeerOfAnotherCollector(t *testing.T) {
 	p := newPair(t)
 	there := beating(p.two, 1, first)
@@ -392,8 +394,8 @@ func TestPeerOfAnotherCollector(t *testing.T) {
 	require.Len(t, p.one.deaths(), 1, "it may be the one that reports events")
 }
 
-// An end or a promise that one collector has received is also shown by the other, even after
-// the first one has gone.
+// If one collector has received an end or a promise, the other shows it too, even after the
+// first collector has stopped.
 func TestEndsAreKnownToAll(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -417,7 +419,7 @@ func TestEndsAreKnownToAll(t *testing.T) {
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Equal(t, c.beat.ExitCode, p.one.view(shop).ExitCode)
 			require.Equal(t, p.one.told[len(p.one.told)-1].EventID, p.two.told[len(p.two.told)-1].EventID)
-			p.one.observe(end) // it was sent to both
+			p.one.observe(end) // the end was sent to both
 			p.pass(10 * time.Second)
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Len(t, p.one.told, 2)
@@ -430,8 +432,8 @@ func TestEndsAreKnownToAll(t *testing.T) {
 	}
 }
 
-// A peer that beats only to a mate, and has long not beaten here, is no longer judged here:
-// its sender was redirected.
+// A peer that has beaten only to a mate for a long time is no longer judged here, because its
+// sender was redirected.
 func TestPeerThatMovesToAMate(t *testing.T) {
 	for _, away := range []time.Duration{30 * time.Second, time.Minute} {
 		p := newPair(t)
@@ -451,8 +453,8 @@ func TestPeerThatMovesToAMate(t *testing.T) {
 	}
 }
 
-// A report by hand at a collector that does not receive the beats of a peer does not make
-// that collector judge it.
+// If a peer is reported by hand at a collector that does not receive its beats, that collector
+// still does not judge the peer.
 func TestReportByHandIsNoLife(t *testing.T) {
 	for _, word := range []Beat{
 		{Status: SaysLeaving, BackIn: 5 * time.Second}, {Status: SaysLeaving, Cancel: true}, {Status: SaysLeaving}, {Status: SaysDead, HasExitCode: true},
@@ -472,7 +474,7 @@ func TestReportByHandIsNoLife(t *testing.T) {
 	}
 }
 
-// A promise continues while the collector that received it is away: that it was broken is
+// A promise continues while the collector that received it is away, and a broken promise is
 // reported once.
 func TestPromiseThatEndedMeanwhile(t *testing.T) {
 	p := newPair(t)
@@ -503,7 +505,7 @@ func TestPromiseThatEndedMeanwhile(t *testing.T) {
 	require.EqualValues(t, 1, p.two.view(shop).Deaths)
 }
 
-// Lost changes of state arrive with the next round.
+// If the report of a change of state is lost, the next round delivers it.
 func TestRoundsMendWhatWasLost(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -524,8 +526,8 @@ func TestRoundsMendWhatWasLost(t *testing.T) {
 	require.Equal(t, "dead overdue", p.two.is(shop))
 }
 
-// The end of a process that was replaced is not the end of its successor, even if it is
-// received later, by a collector that does not know the successor.
+// The end of a process that was replaced is not the end of its successor, even if a collector
+// that does not know the successor receives that end later.
 func TestEndOfTheProcessBefore(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -552,7 +554,7 @@ func TestEndOfTheProcessBefore(t *testing.T) {
 }
 
 // A suspect peer that lives on as another process has one event ID everywhere: a word of a
-// mate, which may arrive before the fact, is not taken for a sign of life of the former
+// mate, which may arrive before the fact, does not count as a sign of life of the former
 // process.
 func TestSuspectThatIsRestartedIsOneEvent(t *testing.T) {
 	p := newPair(t)
@@ -584,7 +586,7 @@ func TestSuspectThatIsRestartedIsOneEvent(t *testing.T) {
 	require.Equal(t, ids[1], ids[0])
 }
 
-// Another process is one restart, whichever collector receives it.
+// A new process is one restart, even if only one collector receives its beats.
 func TestRestartIsKnownToAll(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -605,8 +607,8 @@ func TestRestartIsKnownToAll(t *testing.T) {
 	require.EqualValues(t, 1, p.two.view(shop).Restarts)
 }
 
-// A collector that starts without state takes over what its mate knows, and reports none of
-// it.
+// A collector that starts without a state file learns the states from its mate, and reports no
+// events for them.
 func TestStartWithoutMemory(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -628,8 +630,8 @@ func TestStartWithoutMemory(t *testing.T) {
 	require.Equal(t, "left leaving", p.two.is(peerID("web-3", "job")))
 }
 
-// A collector that has lost its state takes back from its mate the peers that beat only to
-// this collector, and judges them again.
+// A collector that has lost its state gets the peers that beat only to it back from its mate,
+// and judges them again.
 func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -637,7 +639,7 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	p.one.senders = nil
 	record, known := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
 	require.True(t, known && record.Foreign)
-	record.HeardBy = "" // it was this collector
+	record.HeardBy = "" // "" stands for this collector
 	p.one.tracker = New(p.one.opts, p.one.now)
 	_, transitions := p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0)
 	p.one.hear(transitions)
@@ -646,7 +648,7 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	require.Equal(t, "dead silence", p.two.is(shop))
 }
 
-// A peer that was forgotten here is not brought back by a mate that still knows it.
+// A peer that was forgotten here is not added again when a mate still knows it.
 func TestForgottenStaysForgotten(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -666,7 +668,8 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	require.Equal(t, "left finished", p.two.is(shop), "it has received it itself")
 }
 
-// A collector that is cut off shows what a mate reports that is not.
+// A collector that is cut off shows the states that a mate reports, if that mate is not cut
+// off.
 func TestIsolatedCollectorFollowsItsMate(t *testing.T) {
 	p := newPair(t)
 	b := Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "r"}
@@ -685,7 +688,7 @@ func TestIsolatedCollectorFollowsItsMate(t *testing.T) {
 	require.Equal(t, 19, p.one.tracker.Count(Alive))
 }
 
-// Where signatures are required, only verified signs of life count.
+// If signatures are required, only verified signs of life count.
 func TestOnlyVerifiedLifeCounts(t *testing.T) {
 	p := newPair(t)
 	p.one.tracker.opts.OnlyVerified = true

@@ -16,9 +16,9 @@ const (
 	interval = 10 * time.Second
 )
 
-// BenchmarkMillion is what a million peers cost the tracker: one on each host, each with its
-// own connection. Beats come in an order that no cache predicts; the cost of the loop that
-// sends them is not counted.
+// BenchmarkMillion measures the processor time and memory that the tracker needs for a million
+// peers: one on each host, each with its own connection. Beats come in an order that no cache
+// predicts; the time of the loop that sends them is not counted.
 //
 //	go test -run '^$' -bench Million -benchtime 3x ./plugins/inputs/heartbeat/liveness
 func BenchmarkMillion(b *testing.B) {
@@ -42,7 +42,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var longest time.Duration
 			for b.Loop() {
-				c.round(true) // only brief is silent
+				c.round(true) // only the peer brief is silent
 				longest = max(longest, c.ticks()[i])
 			}
 			b.ReportMetric(float64(longest.Nanoseconds()), "ns/tick")
@@ -54,7 +54,7 @@ func BenchmarkMillion(b *testing.B) {
 	perPeer(b, "restore", func(*testing.B) time.Duration { return restore(saved) })
 }
 
-// perPeer reports the mean time of a peer.
+// perPeer reports the mean time per peer.
 func perPeer(b *testing.B, name string, all func(*testing.B) time.Duration) {
 	b.Run(name, func(b *testing.B) {
 		var took time.Duration
@@ -67,14 +67,14 @@ func perPeer(b *testing.B, name string, all func(*testing.B) time.Duration) {
 }
 
 func inUse() uint64 {
-	runtime.GC() //nolint:revive // tells what is in use
+	runtime.GC() //nolint:revive // so that only memory in use is counted
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// A crowd is a tracker and the peers that beat to it. The strings of a sender are those of
-// its first beat, as they are over a connection.
+// A crowd is a tracker and the peers that beat to it. A sender reuses the strings of its first
+// beat, as the beats over a connection do.
 type crowd struct {
 	tracker *liveness.Tracker
 	now     time.Time
@@ -102,7 +102,7 @@ func newCrowd() *crowd {
 	}
 }
 
-// round makes each peer beat once, an interval after the last time, and returns how long that
+// round makes each peer beat once, an interval after its last beat, and returns how long that
 // took.
 func (c *crowd) round(known bool) time.Duration {
 	c.seq++
@@ -112,7 +112,7 @@ func (c *crowd) round(known bool) time.Duration {
 	beat := liveness.Beat{Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711}, Seq: c.seq, Interval: interval}
 	begin := time.Now()
 	for _, i := range c.order {
-		if c.seq == 1 { // each sender brings texts of its own
+		if c.seq == 1 { // each sender has strings of its own
 			c.sources[i], c.runs[i] = fmt.Sprintf("web-%07d", i), fmt.Sprintf("%08x", i)
 		}
 		beat.ID = liveness.ID{Source: c.sources[i], Service: "shop"}
@@ -126,8 +126,8 @@ func (c *crowd) round(known bool) time.Duration {
 	return time.Since(begin)
 }
 
-// idleRound returns how long the loop of a round takes: what a sender sends is not in a cache
-// either.
+// idleRound returns how long the loop of a round takes without the tracker: the beats of the
+// senders are not in a cache either.
 func (c *crowd) idleRound() time.Duration {
 	var beat liveness.Beat
 	length := 0
@@ -142,9 +142,8 @@ func (c *crowd) idleRound() time.Duration {
 	return took
 }
 
-// ticks returns how long a tick takes at most while nothing is due, and how long one takes
-// that finds something due: the peer that was the last to beat is silent for too long before
-// all others are.
+// ticks returns how long a tick takes at most while no peer is due, and how long a tick takes
+// that finds one due: the peer that beat last exceeds its allowed silence before all others.
 func (c *crowd) ticks() [2]time.Duration {
 	brief := liveness.Beat{ID: liveness.ID{Source: "brief", Service: "shop"}, Run: "r", Seq: c.seq, Interval: 100 * time.Millisecond}
 	c.tracker.Observe(c.now, &brief)
@@ -175,9 +174,9 @@ func (c *crowd) records() (time.Duration, []liveness.Record) {
 	return time.Since(begin), all
 }
 
-// restore makes another tracker continue from what was saved.
+// restore makes another tracker continue from saved records.
 func restore(saved []liveness.Record) time.Duration {
-	for i := range saved { // they come from a file
+	for i := range saved { // as if they came from a file
 		saved[i].ID.Source = strings.Clone(saved[i].ID.Source)
 	}
 	now := time.Now()

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A model judges like the tracker, but looks at every peer at every tick and
-// searches where the tracker keeps an index.
+// A model judges like the tracker, but checks every peer at every tick and searches where the
+// tracker keeps an index.
 type model struct {
 	opts  Options
 	clock time.Duration // verdict clock at the last tick
@@ -87,7 +87,7 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 	return Accepted
 }
 
-// leave makes p leave, and with a dead host its dead services.
+// leave makes p leave and, if p is a dead host, its dead services too.
 func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
 	retired := p.state == Dead && id.Service == HostService
 	m.set(p, Left, ReasonLeaving, now)

@@ -1,6 +1,6 @@
-// Whether a beat is to be trusted: order within a run, delay in a queue, replay of signed
-// beats, and the user that owns a peer. A beat is refused only if it is proved to be older
-// than an earlier one, or if it may be a replay.
+// This file decides whether a beat is to be trusted. It checks the order within a run, delay
+// in a queue, replay of signed beats, and the user that owns the peer. A beat is refused only
+// if it is proved to be older than an earlier one, or if it may be a replay.
 
 package liveness
 
@@ -20,8 +20,8 @@ const (
 	late                   // a later one was received before
 )
 
-// maxLost is the most lost beats that one gap counts. A sender that skips more does not count
-// its beats, and would make the total useless.
+// maxLost is the most lost beats that are counted for one gap. A sender that skips more
+// numbers is not counting its beats, and would make the total useless.
 const maxLost = 1 << 20
 
 // A Run is one life of a sender on one of its paths to us. The sender numbers its beats
@@ -31,10 +31,11 @@ type Run struct {
 	High int64 // the highest number received; 0 for an unused entry
 }
 
-// place judges a beat of p within its run. It returns by how many the beat follows the
-// previous one, or 0 if that is unknown. Nothing is compared between runs. Without the name
-// of a run, a lower number does not prove that a beat is old: the sender may have restarted.
-func (p *peer) place(name string, seq int64) (order, int64) {
+// judgeOrder judges a beat of p within its run. It returns by how many beats this one follows the
+// previous one, or 0 if that is unknown. Numbers of different runs are not compared. If the
+// run has no name, a lower number does not prove that a beat is old: the sender may have
+// restarted.
+func (p *peer) judgeOrder(name string, seq int64) (order, int64) {
 	if seq == 0 {
 		return fresh, 0
 	}
@@ -84,8 +85,7 @@ func (p *peer) numbered() (all []Run) {
 	return all
 }
 
-// forgetOrder forgets the runs of p, because they belong to another sender than the present
-// one.
+// forgetOrder forgets the runs of p, because they belong to an earlier sender.
 func (p *peer) forgetOrder() {
 	p.run = Run{}
 	if p.before != (Run{}) || p.proof != nil {
@@ -94,34 +94,34 @@ func (p *peer) forgetOrder() {
 	}
 }
 
-// A carrier delivers the beats of several hosts: it is something between them and us in which
-// beats may wait, like a queue. A beat that has waited is no sign of life now. It says when
-// it was sent by the clock of its host. Only the offset of that clock from ours is used, and
+// A carrier, such as a message queue, delivers the beats of several hosts, and beats may wait
+// in it. A beat that has waited is no sign of life now. The beat contains the time at which it
+// was sent, by the clock of its host. Only the offset of that clock from ours is used, and
 // only for beats that a carrier delivers.
 
 const (
-	// maxStrangers is the most unknown peers of which the beats that carriers deliver are
-	// remembered, and the most addresses that are remembered as possible carriers.
+	// maxStrangers is for how many unknown peers the send times of carried beats are
+	// remembered, and how many addresses are remembered as possible carriers.
 	maxStrangers = 1000
-	// ownPaceShare: beats keep their pace if they are off by at most 1/ownPaceShare of the
-	// time between them.
+	// Beats keep their pace if their distance on arrival differs by at most 1/ownPaceShare
+	// from their distance when sent.
 	ownPaceShare = 4
-	// lastingSilences is for how many times the allowed silence a pace must last to be no
-	// coincidence.
+	// lastingSilences is for how many times the allowed silence a pace must last so that it
+	// cannot be a coincidence.
 	lastingSilences = 2
-	// lagShare: a steady stream corrects the known offset of the clocks by 1/lagShare of the
+	// A steady stream of beats corrects the known offset of the clocks by 1/lagShare of the
 	// difference, because clocks drift.
 	lagShare = 16
 )
 
-// A carried is what is known about the send times of a peer's beats that carriers deliver.
-// Its numbers are unix ms on the clock of its host, or ms.
+// A carried is what is known about the send times of a peer's beats that carriers deliver. Its
+// numbers are milliseconds: unix times by the clock of the host, or durations.
 type carried struct {
 	lag    int64    // the least delay between sending and arrival, by both clocks
-	newest int64    // when the latest one was sent; 0 for none yet
-	over   carrier  // what delivered last, first and those in between
-	last   delivery // a recent one; later ones are compared with it
-	first  delivery // the first since the beats have kept their pace
+	newest int64    // when the latest beat was sent; 0 for none yet
+	over   carrier  // the carrier that delivered last, first and all beats in between
+	last   delivery // a recent delivery; later ones are compared with it
+	first  delivery // the first delivery since the beats have kept their pace
 	pace   pace
 }
 
@@ -132,20 +132,22 @@ type delivery struct {
 	came time.Duration
 }
 
-// since returns how much later than other d was sent, by how much that differs from how much
-// later it arrived, and whether the difference is small for beats at this interval.
+// since returns apart, the time from the sending of other to the sending of d; off, by how
+// much the time between their arrivals differs from apart; and paced, whether off is small for
+// beats at this interval.
 func (d delivery) since(other delivery, interval time.Duration) (apart, off time.Duration, paced bool) {
 	apart = ms(d.sent - other.sent)
 	off = (d.came - other.came - apart).Abs()
 	return apart, off, apart >= 0 && off <= max(apart/ownPaceShare, interval)
 }
 
-// A pace is for how long beats have arrived as far apart as they were sent.
+// A pace describes for how long beats have arrived at the same intervals at which they were
+// sent.
 type pace uint8
 
 const (
 	unpaced pace = iota
-	brief        // for an interval or two: beats from a queue may do so by coincidence
+	brief        // for one or two intervals: for beats from a queue this may be a coincidence
 	lasting      // for lastingSilences times the allowed silence
 )
 
@@ -155,7 +157,7 @@ type carrier struct {
 	remote netip.Addr // if conn is 0
 }
 
-// carrier returns what b came over.
+// carrier returns the connection or address over which b came.
 func (b *Beat) carrier() carrier {
 	if b.Conn != 0 {
 		return carrier{conn: b.Conn}
@@ -163,7 +165,8 @@ func (b *Beat) carrier() carrier {
 	return carrier{remote: b.Remote}
 }
 
-// noteCarrier notes whether what b came over delivers beats of several hosts.
+// noteCarrier notes whether the connection or address over which b came delivers beats of
+// several hosts.
 func (t *Tracker) noteCarrier(b *Beat) {
 	switch over := b.carrier(); {
 	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.host.source == b.ID.Source:
@@ -171,10 +174,10 @@ func (t *Tracker) noteCarrier(b *Beat) {
 		if p := t.conns.latest[b.Conn]; p != nil && p.watched && p.host.source != b.ID.Source {
 			t.carriers[over] = struct{}{}
 		}
-	case b.Run == "" && b.Remote.IsValid(): // our own senders, which set Run, may share an address and have one clock each
+	case b.Run == "" && b.Remote.IsValid(): // our own senders, which set Run, may share an address although each has a clock of its own
 		if other := t.speakers[b.Remote]; other != "" && other != b.ID.Source {
 			t.carriers[over] = struct{}{}
-		} else if len(t.speakers) >= maxStrangers { // they are noted again
+		} else if len(t.speakers) >= maxStrangers { // entries that are still needed are noted again
 			clear(t.speakers)
 			maps.DeleteFunc(t.carriers, func(c carrier, _ struct{}) bool { return c.conn == 0 })
 		}
@@ -182,15 +185,15 @@ func (t *Tracker) noteCarrier(b *Beat) {
 	}
 }
 
-// placeCarried judges b by its send time, if that matters, and returns what is known of the
-// send times, or nil. A beat that keeps the pace of its peer did not wait: if it seems to
-// have, the clock of its host was set. A brief pace keeps a peer alive. Only a lasting pace
-// makes it alive, and shows that its clock was set.
+// placeCarried judges b by its send time, if a carrier delivered it, and returns what is known
+// of the send times of its peer, or nil. A beat that keeps the pace of its peer has not
+// waited: if it seems to have waited, the clock of its host was set. A brief pace keeps a peer
+// alive. Only a lasting pace makes it alive, and shows that its clock was set.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	if !b.Watched || b.SentMS == 0 {
 		return fresh, nil
 	}
-	p, at := t.known(b), now.Sub(t.epoch)
+	p, at := t.peerOf(b), now.Sub(t.epoch)
 	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
 	c := t.carriedOf(p, b, lag)
 	if c == nil {
@@ -216,14 +219,14 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	return fresh, c
 }
 
-// ms returns n milliseconds as a duration, limited to what can be added to.
+// ms returns n milliseconds as a duration, limited so that sums do not overflow.
 func ms(n int64) time.Duration {
 	const most = int64(longAgo / time.Millisecond)
 	return time.Duration(min(max(n, -most), most)) * time.Millisecond
 }
 
-// provesNothing reports whether b has waited too long to count: the life that it shows may
-// have ended since, or was before the end of its peer, if that is known.
+// provesNothing reports whether b has waited too long to count as a sign of life: its peer may
+// have ended since, or is known to have ended later than b was sent.
 func (t *Tracker) provesNothing(p *peer, b *Beat, waited, at time.Duration) bool {
 	tooLong := waited > t.silenceOf(p, b)
 	if p == nil || b.Status != SaysAlive {
@@ -243,7 +246,7 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 // carriedOf returns what is known of the send times of the peer of b, which is p if it is
 // known. It returns nil if no carrier delivers its beats. The first beat counts as sent now,
 // unless nothing is known of its host and the beat seems too old: then an old beat is more
-// likely than a wrong clock. It may be the first beat that a carrier delivers over a
+// likely than a wrong clock. b may also be the first beat that a carrier delivers over a new
 // connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	c := p.proofOrNone().carried
@@ -278,11 +281,11 @@ func (t *Tracker) carriedFrom(source string) *carried {
 	return nil
 }
 
-// keepsPace returns for how long beats have arrived as far apart as they were sent, up to and
-// including b. Two beats count if they are at least one interval apart and off by at most
-// three quarters of one, or at least two apart and off by at most one: a carrier may collect
-// several beats. Beats that a second carrier delivers as well are not mixed in. allowed is
-// the silence allowed to the peer.
+// keepsPace returns the pace of the beats up to and including b. Two beats keep the pace if
+// they are at least one interval apart and off by at most three quarters of an interval, or at
+// least two intervals apart and off by at most one: a carrier may collect several beats. Beats
+// that a second carrier delivers as well are ignored. allowed is the silence allowed to the
+// peer.
 func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
 	over, d := b.carrier(), delivery{b.SentMS, at}
 	if over != c.over && c.last.sent != 0 && at-c.last.came < backlog {
@@ -318,15 +321,16 @@ func (t *Tracker) noteCarried(p *peer, b *Beat, c *carried) {
 	case len(t.strangers) < maxStrangers:
 		t.strangers[b.ID] = c
 	default:
-		clear(t.strangers) // they are noted again
+		clear(t.strangers) // entries that are still needed are noted again
 	}
 }
 
-// A proof is what is kept of a peer so that nothing else can beat for it. It is kept apart
-// because most peers are neither signed nor carried, and do not beat over a Unix socket.
+// A proof is the data that prevents other senders from beating for a peer. It is a separate
+// structure because most peers are neither signed nor carried, and do not beat over a Unix
+// socket.
 type proof struct {
 	runs    []SignedRun // the latest first, at most maxSignedRuns, each once
-	floor   int64       // the latest SentMS of runs that were forgotten, unix ms; 0 for none
+	floor   int64       // the latest SentMS of all forgotten runs, unix ms; 0 for none
 	owner   uint32      // the user that owns the peer; 0 for none
 	carried *carried    // nil if no carrier delivers its beats
 }
@@ -359,21 +363,22 @@ type SignedRun struct {
 }
 
 const (
-	// maxSignedRuns is the most runs remembered of a peer. leastSignedRuns are remembered
-	// however old they are, so that a one-shot sender beside a daemon displaces neither.
+	// maxSignedRuns is how many runs are remembered of a peer. The latest leastSignedRuns are
+	// remembered even if they are old, so that a daemon and a one-shot sender beside it do not
+	// displace each other.
 	maxSignedRuns   = 16
 	leastSignedRuns = 2
 )
 
-// Replayed reports whether a signed beat was received before, as far as that is known, or is
-// too old to know. Within a run its number must grow. The first beat of a run must be sent
-// within ReplayWindow of now, by the wall clocks of both sides, and later than all runs that
-// were forgotten: SentMS must exceed after. In all other cases after is 0.
+// Replayed reports whether a signed beat was received before, or is so old that this is no
+// longer known. Within a run its number must grow. The first beat of a run must be sent within
+// ReplayWindow of now, by the wall clocks of both sides, and later than the beats of all
+// forgotten runs: SentMS must exceed after. In all other cases after is 0.
 func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) {
 	if !b.Signed {
 		return 0, false
 	}
-	p := t.known(b)
+	p := t.peerOf(b)
 	proof := p.proofOrNone()
 	known := proof.find(b.Run)
 	switch {
@@ -384,7 +389,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 	}
 	floor := proof.floor
 	if t.ahead(floor, now) {
-		floor = 0 // it is from before our clock was set back
+		floor = 0 // the floor is from before our clock was set back
 	}
 	if b.SentMS > floor && !t.ahead(b.SentMS, now) && !t.old(b.SentMS, now) {
 		return 0, false
@@ -403,7 +408,7 @@ func (t *Tracker) noteSigned(p *peer, b *Beat, now time.Time) {
 		proof.runs = slices.Delete(proof.runs, i, i+1)
 	}
 	sent := b.SentMS
-	if t.ahead(sent, now) { // within a run a clock may be wrong; that must not block other runs until then
+	if t.ahead(sent, now) { // within a run a clock may be wrong; that must not block other runs until the time that it shows
 		sent = now.UnixMilli()
 	}
 	run.High, run.SentMS, run.HeardMS = b.Seq, max(run.SentMS, sent), now.UnixMilli()
@@ -433,7 +438,7 @@ func (p *proof) forget(over func(*SignedRun) bool) {
 	p.runs = kept
 }
 
-// ahead reports whether sentMS is too far in the future to be true.
+// ahead reports whether sentMS is so far in the future that the clock must be wrong.
 func (t *Tracker) ahead(sentMS int64, now time.Time) bool {
 	return sentMS > now.UnixMilli()+t.opts.ReplayWindow.Milliseconds()
 }
@@ -443,13 +448,13 @@ func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 
-// Foreign reports whether the peer of b belongs to another user than the one that sent b.
-// Until the peer has left, only root may take it over.
-func (t *Tracker) Foreign(b *Beat) bool {
+// OwnedByOtherUser reports whether the peer of b belongs to another user than the one that
+// sent b. Until the peer has left, only root may also beat for it.
+func (t *Tracker) OwnedByOtherUser(b *Beat) bool {
 	if b.User == 0 {
 		return false
 	}
-	p := t.known(b)
+	p := t.peerOf(b)
 	owner := p.proofOrNone().owner
 	return owner != 0 && owner != b.User && p.state != Left
 }

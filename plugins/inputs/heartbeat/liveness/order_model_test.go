@@ -9,9 +9,9 @@ import (
 )
 
 // FuzzReplay plays the script in the bytes to a tracker with a short replay window, and to a
-// model that is written from section 12.2 of PROTOCOL.md: both accept the same beats. And no
-// beat is accepted twice, unless its clock was ahead of the window, or our clock was set back
-// since.
+// model that follows section 12.2 of PROTOCOL.md. It checks that both accept the same beats,
+// and that no beat is accepted twice, unless its clock was ahead of the window, or our clock
+// was set back since.
 func FuzzReplay(f *testing.F) {
 	// Within a run.
 	f.Add([]byte{hold, 0, 0, 0, 0, say, 0, 0, 0, 0, again, 0, again, 1, say, 0, 0, 5, 14})
@@ -27,7 +27,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})
 	// At the limits of the window.
 	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})
-	// Runs beyond those remembered, and each once more.
+	// More runs than are remembered, and then each of them again.
 	many := make([]byte, 0, 280)
 	for i := range byte(20) {
 		many = append(many, say, 0, i, 0, 0, wait, 20)
@@ -57,35 +57,36 @@ func FuzzReplay(f *testing.F) {
 const (
 	say     byte = iota // a signed beat
 	bye                 // likewise, a goodbye
-	hold                // likewise, but it is held back
-	look                // likewise, but it is only checked
+	hold                // a signed beat that is delayed
+	look                // a signed beat that is only checked
 	plain               // an unsigned one
-	again               // a signed one that was sent before comes, once more or at last
+	again               // a signed beat that was sent before arrives, again or for the first time
 	pass                // ticks
 	wait                // milliseconds
 	set                 // our clock is set
-	restart             // another collector goes on
+	restart             // another collector continues
 	deeds
 )
 
 const shortWindow = 3 * time.Second
 
-// differences are how far clocks are apart, or are set by.
+// differences are the differences between clocks, and the steps by which clocks are set.
 var differences = [...]time.Duration{
 	0, time.Millisecond, -time.Millisecond, time.Second, -time.Second,
 	shortWindow, shortWindow + time.Millisecond, -shortWindow, -shortWindow - time.Millisecond,
 	shortWindow / 2, -shortWindow / 2, 3 * shortWindow, -3 * shortWindow, 24 * time.Hour, -24 * time.Hour, 2 * shortWindow,
 }
 
-// replays are a tracker, a model of what it accepts, and those that try to replay.
+// replays are a tracker, a model of the beats that it accepts, and the senders, some of which
+// replay.
 type replays struct {
 	*rig
 	script []byte
 	doing  string
 	model  map[ID]*remembered
-	seq    map[ID]map[string]int64 // the last of each run
+	seq    map[ID]map[string]int64 // the last number of each run
 	sent   []Beat                  // signed
-	taken  []Beat                  // those that must not be accepted again
+	taken  []Beat                  // beats that must not be accepted again
 }
 
 func (r *replays) next() (b byte) {
@@ -119,7 +120,7 @@ func (r *replays) step() {
 			r.now = r.now.Add(TickInterval)
 			r.tick()
 		}
-		for id := range r.model { // what matters here is not when a peer is forgotten, but what happens then
+		for id := range r.model { // this test is not about when a peer is forgotten, but about the result
 			if r.tracker.lookUp(id) == nil {
 				delete(r.model, id)
 			}
@@ -129,7 +130,7 @@ func (r *replays) step() {
 	case set:
 		d := r.difference()
 		r.setClock(d)
-		r.tracker.epoch = r.tracker.epoch.Add(d) // the clock that only goes on is not set
+		r.tracker.epoch = r.tracker.epoch.Add(d) // the monotonic clock is not set
 	case restart:
 		r.restart(time.Duration(r.next())*TickInterval, r.difference())
 	}
@@ -153,7 +154,8 @@ func (r *replays) setClock(by time.Duration) {
 	r.wasSet(by)
 }
 
-// wasSet forgets what must not be accepted again if our clock was set back: then it may be.
+// wasSet clears the list of beats that must not be accepted again if our clock was set back,
+// because they may then be accepted.
 func (r *replays) wasSet(by time.Duration) {
 	if by < 0 {
 		r.taken = nil
@@ -176,8 +178,8 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	if replayed == want || (after > 0) != (replayed && !bySeq) {
 		r.t.Fatalf("%s: replayed is %v, after %d; it should be accepted: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
 	}
-	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // otherwise it depends on when that is received
-		r.heed(b, after)
+	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // otherwise the result depends on when the next beat is received
+		r.checkRefusalTime(b, after)
 	}
 	if onlyLook {
 		return
@@ -203,9 +205,9 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	}
 }
 
-// heed follows a refusal: a beat sent at the time it gives, and received a little later, must
-// be accepted.
-func (r *replays) heed(b Beat, after int64) {
+// checkRefusalTime checks the time in a refusal: a beat sent at that time, and received a
+// little later, must be accepted.
+func (r *replays) checkRefusalTime(b Beat, after int64) {
 	r.t.Helper()
 	b.SentMS = after + 1
 	if _, replayed := r.tracker.Replayed(&b, r.now.Add(time.Millisecond)); replayed {
@@ -231,14 +233,15 @@ func (r *replays) nothingTwice() {
 	}
 }
 
-// remembered is what the protocol keeps of a peer. It is nil for an unknown peer.
+// remembered is the state that the protocol keeps of a peer. It is nil for an unknown peer.
 type remembered struct {
 	order  []Run       // of all beats; at most two, the latest first
 	runs   []SignedRun // likewise, of signed ones; at most sixteen
 	latest int64       // sent_ms of the runs that are no longer among them
 }
 
-// takes tells whether the protocol accepts a beat, and whether its number alone decides that.
+// takes reports whether the protocol accepts a beat, and whether its number alone decides
+// that.
 func (p *remembered) takes(b *Beat, now int64) (yes, bySeq bool) {
 	if !b.Signed {
 		return true, false
@@ -295,7 +298,7 @@ func (p *remembered) noteSigned(b *Beat, now int64) {
 	}
 }
 
-// isAhead tells whether the latest time does not count, because our clock was set back.
+// isAhead reports whether the latest time does not count, because our clock was set back.
 func (p *remembered) isAhead(now int64) bool {
 	return p != nil && p.latest > now+shortWindow.Milliseconds()
 }

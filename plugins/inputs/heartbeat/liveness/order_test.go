@@ -11,12 +11,12 @@ import (
 // window is how far the tests allow a clock to be off.
 const window = 5 * time.Minute
 
-// newGuard returns a life in which signed beats are judged.
-func newGuard(t *testing.T) *rig {
+// newSignedRig returns a rig that judges signed beats.
+func newSignedRig(t *testing.T) *rig {
 	return newRig(t, func(o *Options) { o.ReplayWindow = window })
 }
 
-// signed returns a signed beat that is sent now, by a clock that is off by that much.
+// signed returns a signed beat that is sent now, by a clock that is wrong by off.
 func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 	return Beat{
 		ID: peerID("web-1", "host"), Run: run, Seq: seq, Interval: time.Minute,
@@ -26,7 +26,7 @@ func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 
 func TestReplayIsRefused(t *testing.T) {
 	for name, try := range map[string]struct {
-		again func(l *rig, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
+		again func(l *rig, old Beat) Beat // the beat that is sent after old, "a" 7, and "b" 1
 		after bool                        // the refusal gives a time
 	}{
 		"the latest once more":      {again: func(l *rig, _ Beat) Beat { return l.signed("b", 1, 0) }},
@@ -37,7 +37,7 @@ func TestReplayIsRefused(t *testing.T) {
 		"its clock was set to 1970": {again: func(l *rig, b Beat) Beat { b = l.signed("c", 1, 0); b.SentMS = 1; return b }, after: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newGuard(t)
+			l := newSignedRig(t)
 			old := l.signed("a", 7, 0)
 			require.Equal(t, Accepted, l.observe(old).Fate)
 			l.pass(10 * time.Second)
@@ -57,10 +57,10 @@ func TestReplayIsRefused(t *testing.T) {
 	}
 }
 
-// A wrong clock costs no beat of a sender that continues its run, and setting our clock costs
-// no beat of a new run.
+// No beat of a sender that continues its run is lost because of a wrong clock, and no beat of
+// a new run because our clock was set.
 func TestClocksDoNotEndRuns(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	seq := int64(0)
 	accepted := func(run string, off time.Duration) {
 		t.Helper()
@@ -79,9 +79,9 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 	accepted("c", -24*time.Hour)
 }
 
-// A run continues although its clock is wrong and others come and go beside it.
+// A run continues although its clock is wrong and other runs begin and end beside it.
 func TestWrongClockBesideOneShots(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	require.Equal(t, Accepted, l.observe(l.signed("daemon", 1, 0)).Fate)
 	for i := range int64(20) {
 		for j := range 3 {
@@ -95,7 +95,7 @@ func TestWrongClockBesideOneShots(t *testing.T) {
 // A sender that is restarted after its clock was set back is accepted at once: over datagrams
 // it cannot learn the time.
 func TestClockOfASenderMayBeSetBack(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	before := l.signed("a", 9, 0)
 	require.Equal(t, Accepted, l.observe(before).Fate)
 	l.pass(time.Second)
@@ -108,10 +108,10 @@ func TestClockOfASenderMayBeSetBack(t *testing.T) {
 	}
 }
 
-// If there are more runs within the window than are remembered, each must begin later than
-// those that are forgotten.
+// If there are more runs within the window than are remembered, each new run must begin later
+// than all forgotten runs.
 func TestRunsBeyondThoseRemembered(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	runs := make([]Beat, maxSignedRuns+4)
 	for i := range runs {
 		runs[i] = l.signed(string(rune('a'+i)), 1, 0)
@@ -122,7 +122,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 	for _, b := range runs {
 		require.Equal(t, Replayed, l.observe(b).Fate)
 	}
-	late := l.signed("late", 1, -17*time.Second) // than the last one forgotten
+	late := l.signed("late", 1, -17*time.Second) // later than the last forgotten run
 	out := l.observe(late)
 	require.Equal(t, Replayed, out.Fate)
 	require.Equal(t, Accepted, l.observe(l.signed("behind", 1, -15*time.Second)).Fate)
@@ -136,16 +136,16 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 
 // An unsigned beat leaves no proof.
 func TestUnsignedPeersKeepNoProof(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	b := l.signed("a", 1, 0)
 	b.Signed = false
 	require.Equal(t, Accepted, l.observe(b).Fate)
 	require.Nil(t, l.tracker.lookUp(b.ID).proof)
 }
 
-// Within a run a clock may be wrong; that does not let beats of other runs in.
+// Within a run a clock may be wrong; beats of other runs are not accepted because of it.
 func TestWrongClocksOpenNoWay(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	old := l.signed("a", 1, 0)
 	l.observe(old)
 	for _, run := range []string{"x", "b"} {
@@ -165,14 +165,14 @@ func TestWrongClocksOpenNoWay(t *testing.T) {
 	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, but not when its last beat was")
 }
 
-// When our clock was an hour ahead and is corrected, no sender has to wait for an hour to
-// begin a run.
+// When our clock was an hour ahead and is corrected, no sender has to wait an hour before it
+// can begin a run.
 func TestOurClockMayBeSetBack(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	l.observe(l.signed("a", 1, 0))
 	record := l.tracker.Record(0, l.now)
 	record.SentMS = l.now.Add(time.Hour).UnixMilli()
-	next := newGuard(t)
+	next := newSignedRig(t)
 	next.tracker.Restore(&record, l.now, next.now)
 	b := next.signed("b", 1, 0)
 	require.Equal(t, Accepted, next.observe(b).Fate)
@@ -181,9 +181,9 @@ func TestOurClockMayBeSetBack(t *testing.T) {
 	require.Equal(t, Replayed, next.observe(b).Fate)
 }
 
-// Beats are accepted once, whatever becomes of runs in between.
+// Each beat is accepted only once, even if runs are forgotten in between.
 func TestNothingIsHeardTwice(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	var said []Beat
 	for i := range 40 {
 		b := l.signed(string(rune('a'+i%23)), int64(i+1), time.Duration(i%3-1)*time.Second)
@@ -198,24 +198,24 @@ func TestNothingIsHeardTwice(t *testing.T) {
 	require.Len(t, said, 40)
 }
 
-// A peer that was forgotten, or was never known, needs a clock that is right.
+// A peer that was forgotten, or was never known, must have a correct clock.
 func TestStrangersNeedTheTime(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
 	require.Zero(t, l.tracker.Len(), "a replay makes no peer")
 	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
 }
 
-// What was received is not forgotten by a restart of the collector.
+// After a restart, the collector still knows which beats it has received.
 func TestReplaySurvivesARestart(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	old := l.signed("a", 7, 0)
 	l.observe(old)
 	l.pass(time.Second)
 	once := l.signed("b", 1, 0)
 	l.observe(once)
 	record := l.tracker.Record(0, l.now)
-	next := newGuard(t)
+	next := newSignedRig(t)
 	next.now = l.now.Add(time.Second)
 	next.tracker.Restore(&record, l.now, next.now)
 	require.Equal(t, Replayed, next.observe(old).Fate)
@@ -226,7 +226,7 @@ func TestReplaySurvivesARestart(t *testing.T) {
 // The record of a collector that remembered two runs, and the latest send time, is enough for
 // the next one.
 func TestRecordOfTwoRuns(t *testing.T) {
-	l := newGuard(t)
+	l := newSignedRig(t)
 	record := Record{
 		ID: peerID("web-1", "host"), State: Alive, Heard: l.now, Since: l.now, Runs: []Run{{"a", 7}, {"b", 3}}, SentMS: l.now.UnixMilli(),
 	}
@@ -244,18 +244,18 @@ func TestRecordOfTwoRuns(t *testing.T) {
 func TestPeerBelongsToAUser(t *testing.T) {
 	const root, alice, bob = 0, 1000, 1001
 	for name, c := range map[string]struct {
-		before []uint32 // users that beat, one after the other
-		ends   Status   // sent by the last of them
-		user   uint32   // users that beat then
+		before []uint32 // users that beat before, one after the other
+		ends   Status   // status of the last beat before
+		user   uint32   // user that beats then
 		want   Fate
 	}{
 		"its own":                {[]uint32{alice}, SaysAlive, alice, Accepted},
-		"another one's":          {[]uint32{alice}, SaysAlive, bob, Foreign},
-		"another one's, dead":    {[]uint32{alice}, SaysDead, bob, Foreign},
+		"another one's":          {[]uint32{alice}, SaysAlive, bob, OwnedByOtherUser},
+		"another one's, dead":    {[]uint32{alice}, SaysDead, bob, OwnedByOtherUser},
 		"another one's, left":    {[]uint32{alice}, SaysLeaving, bob, Accepted},
 		"root":                   {[]uint32{alice}, SaysAlive, root, Accepted},
 		"after root":             {[]uint32{root}, SaysAlive, alice, Accepted},
-		"root takes nothing":     {[]uint32{alice, root}, SaysAlive, bob, Foreign},
+		"root takes nothing":     {[]uint32{alice, root}, SaysAlive, bob, OwnedByOtherUser},
 		"root retires":           {[]uint32{alice, root}, SaysLeaving, bob, Accepted},
 		"a stranger":             {nil, SaysAlive, bob, Accepted},
 		"it goes to the next":    {[]uint32{alice}, SaysLeaving, alice, Accepted},
@@ -281,7 +281,7 @@ func TestPeerBelongsToAUser(t *testing.T) {
 				}
 				b.User, b.Status = c.user, status
 				what := fmt.Sprintf("%s, status %d, restarted %v", name, status, restarted)
-				require.Equal(t, c.want == Foreign, l.tracker.Foreign(&b), what)
+				require.Equal(t, c.want == OwnedByOtherUser, l.tracker.OwnedByOtherUser(&b), what)
 				require.Equal(t, c.want, l.observe(b).Fate, what)
 			}
 		}

@@ -1,6 +1,6 @@
-// A peer and its host: what is kept of them, and how the services of a host follow it. A
-// service shares the silence of its host if one sender beats for both. Then the host is
-// judged, and the service with it: one alert for a dead machine, not fifty.
+// This file defines a peer and its host, and how the services of a host follow it. A service
+// shares the silence of its host if one sender beats for both. Then the verdict on the host
+// applies to the service too: a dead machine causes one alert instead of fifty.
 
 package liveness
 
@@ -15,12 +15,12 @@ import (
 
 const (
 	flapChanges = 3                // into or out of dead
-	flapTime    = 10 * time.Minute // within which they make a peer flap
+	flapTime    = 10 * time.Minute // within this time they make a peer flap
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is what is known of one peer. What every beat needs is here; what many peers share,
-// or do not have at all, is in their traits.
+// A peer is the state of one peer. The fields that every beat needs are here; data that many
+// peers share, or do not have, is in their traits.
 type peer struct {
 	host      *host  // never nil
 	service   string // the ID consists of the source of host, service and pid
@@ -28,17 +28,17 @@ type peer struct {
 	index     int32      // in Tracker.order; -1 once it is forgotten, for good
 	hostIndex int32      // in host.peers
 	terms     *Terms     // never nil
-	addr      netip.Addr // of its process
+	addr      netip.Addr // the address of its process
 
 	state  State
 	reason Reason // ReasonIsolated only in Unknown, and only during isolation
 	// reported is the state that was reported last. It differs from state only while the peer
-	// is in Tracker.unreported, and while it is unknown because a beat of it may have been
-	// missed, which is no event.
+	// is in Tracker.unreported, or while the peer is unknown because one of its beats may have
+	// been missed, because that change is not an event.
 	reported      State
 	unreported    bool  // it is in Tracker.unreported, once
 	reportedApart bool  // reported did not begin at since, but at past.reportedSince
-	expected      bool  // a placeholder: it has never beaten, only the operator names it
+	expected      bool  // a placeholder: the operator names the peer, and it has never beaten
 	lone          bool  // nameless, and all beats of its process came over one short connection or in one datagram
 	here          uint8 // beats that this collector has received, up to fewBeats
 	shift         uint8 // offset of total
@@ -50,12 +50,12 @@ type peer struct {
 	since         time.Duration // of state
 	sinceUTC      int64         // likewise, unix ns, on the wall clock of that time
 
-	process // the one that holds its place; former ones are in past
+	process // the current process; former ones are in past
 
 	run   Run // the latest run that beat for it
 	rate  rate
-	stamp int64  // unix ms of the latest statement about it; the next one exceeds it
-	beats uint64 // total, including those to other collectors
+	stamp int64  // unix ms of its latest metric or event; the next stamp is greater
+	beats uint64 // total, including beats to other collectors
 
 	*traits // never nil; noTraits until there are any
 }
@@ -68,7 +68,7 @@ func (p *peer) isNamed(id ID) bool {
 	return p.service == id.Service && p.pid == id.PID && p.host.source == id.Source
 }
 
-// nameless reports whether p is known by its pid only.
+// nameless reports whether p is identified by its pid, because it names no service.
 func (p *peer) nameless() bool { return p.service == "" }
 
 // Counters count over the whole life of a peer.
@@ -77,7 +77,7 @@ type Counters struct {
 	Mishaps
 }
 
-// Mishaps count what happens to few peers.
+// Mishaps count events that few peers have.
 type Mishaps struct {
 	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
 }
@@ -87,8 +87,8 @@ func (m *Mishaps) totals() [8]*uint64 {
 	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
 }
 
-// A remote tells whether a peer beats from the address that it claims. Most do; the real
-// addresses of the others are in Tracker.remotes.
+// A remote states whether a peer beats from the address that it claims. Most peers do; the
+// real addresses of the others are in Tracker.remotes.
 type remote uint8
 
 const (
@@ -110,17 +110,17 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 	return netip.Addr{}
 }
 
-// traits are what is known of a peer beyond the fact that it beats.
+// traits are the less common data of a peer.
 type traits struct {
-	labels []Label // never modified, only replaced: views share them
-	before Run     // the run before the last one, so that a one-shot sender beside a daemon does not displace the daemon's run
-	proof  *proof  // nil for most: neither signed nor owned by a user
+	labels []Label // never modified, only replaced, because views share them
+	before Run     // the run before the latest, so that a one-shot sender beside a daemon does not displace the daemon's run
+	proof  *proof  // nil for most peers, which are neither signed nor owned by a user
 	trail  Trail
 	*past  // never nil; noPast until there is one
 }
 
-// Peers share traits while they have none of their own, or while nothing but Alive was
-// reported of them. The shared ones are never modified.
+// Peers share these traits while they have none of their own, or while only Alive was reported
+// of them. Shared traits are never modified.
 var (
 	noTraits  = traits{past: &noPast}
 	onlyAlive = traits{past: &noPast, trail: Trail{Counts: [eventKinds]uint32{Alive: 1}}}
@@ -146,43 +146,43 @@ func (p *peer) setTrail(trail Trail) {
 	}
 }
 
-// A past is what has gone wrong with a peer, was announced, or was doubted. Few peers have
-// one: keeping it apart saves half of the memory of the others.
+// A past contains the failures, announcements and doubts of a peer. Few peers have one: as a
+// separate structure it saves half of the memory of the others.
 type past struct {
 	dueTick       uint64        // the last tick that found it past its deadline; <= Tracker.ticks
-	sinceV        time.Duration // of state, if that is over or there are mates; later if a lastExpected peer was kept
-	reportedSince time.Duration // of reported, if reportedApart
+	sinceV        time.Duration // when state began, if that is over or there are mates; later if a lastExpected peer was kept
+	reportedSince time.Duration // when reported began, if reportedApart
 
-	held       time.Duration // for how long earlier collectors held its silence
-	heldPartly time.Duration // the part of held while only some of the hosts were silent
-	spared     time.Duration // for how long its silence was held, and prolonged for it, in total; 0 once it beats
+	held       time.Duration // for how long earlier collectors held back the verdict on its silence
+	heldPartly time.Duration // the part of held in which only some of the hosts were silent
+	spared     time.Duration // for how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
 
-	// The window of its promise to be back: it ends at windowV, or there is none if that is
-	// 0. windowBy is the life of the sender that made the promise for itself; it is empty if
-	// the promise was made by hand, or if there is no window.
+	// The window of its promise to be back ends at windowV; 0 stands for no window. windowBy
+	// is the life of the sender, if that made the promise for itself; it is empty if the
+	// promise was made by hand, or if there is no window.
 	windowV   time.Duration
 	windowBy  string
-	shared    bool // that sender beat for the host, too
+	shared    bool // the sender in windowBy beat for the host too
 	postponed bool // the end of the window was postponed, which happens once
 
-	// formers are processes whose place was taken, at most maxFormers. A nameless peer has
-	// none, because another pid is another name. It has replaced instead, at most
+	// formers are processes that another one has replaced, at most maxFormers. A nameless peer
+	// has none, because another pid is another name. Such a peer has replaced instead, at most
 	// maxReplaced.
 	formers        []*former
 	replaced       []replaced
 	jobs           jobs
-	unreportedEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
+	unreportedEnds uint8 // how many endings of its processes are in Tracker.endings, at most maxFormers
 
 	hasExitCode      bool
 	exitCode         int64
 	conflictReported time.Duration
 
-	due         *calendar.Due // its next due beat, if there is a schedule
-	elsewhere   *elsewhere    // what mates know; nil if that does not matter
+	due         *calendar.Due // its next beat that is due, if there is a schedule
+	elsewhere   *elsewhere    // what mates know of it; nil if that does not matter
 	deadFor     time.Duration // total, without the current death
 	changes     [flapChanges]time.Duration
 	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept
-	vacancy     *list.Element // in the queue of its source in Tracker.vacant; nil if its place is not vacant
+	vacancy     *list.Element // in the queue of its source in Tracker.vacant; nil if it is not there
 	Mishaps
 }
 
@@ -216,7 +216,8 @@ func (p *peer) setExit(code int64, has bool) {
 	}
 }
 
-// forgetHold forgets that the silence of p was held: it is over.
+// forgetHold forgets for how long the verdict on the silence of p was held back, because the
+// silence is over.
 func (p *peer) forgetHold() {
 	if p.held > 0 || p.spared > 0 {
 		past := p.editPast()
@@ -224,7 +225,7 @@ func (p *peer) forgetHold() {
 	}
 }
 
-// unknown reports whether p is unknown for that reason.
+// unknown reports whether p is unknown for the given reason.
 func (p *peer) unknown(reason Reason) bool { return p.state == Unknown && p.reason == reason }
 
 // noteChange notes a change into or out of dead.
@@ -240,10 +241,10 @@ func (p *peer) flapping(at time.Duration) bool {
 	return p.changeCount >= flapChanges && at-oldest <= flapTime
 }
 
-// nextStamp returns the wall time of a statement about the peer, in whole milliseconds, the
-// resolution of the coarsest database. InfluxDB needs a quarter of the space for such samples
-// (BENCHMARKS.md). Each stamp exceeds the previous one, but stamps follow a clock that was
-// set back.
+// nextStamp returns the stamp of a metric or event of the peer: the wall time in whole
+// milliseconds, the resolution of the coarsest database. InfluxDB needs a quarter of the space
+// for such samples (BENCHMARKS.md). Each stamp is greater than the previous one, unless the
+// clock was set back: stamps follow the clock.
 func (p *peer) nextStamp(now time.Time) time.Time {
 	const setBack = 5_000
 	stamp := now.UnixMilli()
@@ -254,8 +255,8 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 	return time.UnixMilli(stamp)
 }
 
-// A host is all peers of one source. It has at least one peer, and is forgotten with its
-// last.
+// A host is the set of all peers of one source. It has at least one peer, and is forgotten
+// with its last peer.
 type host struct {
 	source   string
 	own      *peer         // the peer of the host itself, which its services follow; nil if there is none
@@ -265,16 +266,17 @@ type host struct {
 	living   int32         // how many of its peers are neither dead nor left
 	index    int32         // in Tracker.hosts
 	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent or nothing on it lives
-	crowded  bool          // its peers are in Tracker.peers: at some time there were more than maxSearched
-	// waitedFor is set while a service whose own silence is over waits for own.
+	crowded  bool          // its peers are in Tracker.peers, because it once had more than maxSearched
+	// waitedFor is set while a service that is past its own deadline waits for own.
 	waitedFor bool
 }
 
-// maxSearched is the most peers of a host that are searched without the map Tracker.peers.
+// maxSearched is how many peers a host may have before they are searched with the map
+// Tracker.peers.
 const maxSearched = 8
 
 // speakers are the lives of senders that beat for the host itself, the latest first, each
-// once. Two are enough for a one-shot sender beside a daemon.
+// once. Two are enough for a daemon and a one-shot sender beside it.
 type speakers [2]speaker
 
 // noSpeakers is shared by all hosts that have none. It is never modified.
@@ -283,13 +285,13 @@ var noSpeakers speakers
 // A speaker is a life of a sender that beats for a host.
 type speaker struct {
 	life   string        // empty for an unused entry
-	since  int64         // its first beat for the host, unix ns
+	since  int64         // when it first beat for the host, unix ns
 	sinceV time.Duration // likewise
 	heardV time.Duration // its latest beat
 }
 
 // addSpeaker notes that a life of a sender beats for h, if the beat names one. It reports
-// whether that is new.
+// whether that life is new.
 func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) bool {
 	if life == "" {
 		return false
@@ -309,7 +311,7 @@ func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) boo
 	return isNew
 }
 
-// hasSpeaker reports whether that life of a sender beats for h.
+// hasSpeaker reports whether the given life of a sender beats for h.
 func (h *host) hasSpeaker(life string) bool {
 	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
@@ -334,12 +336,12 @@ func (t *Tracker) joinHost(p *peer) {
 		for _, p := range h.peers {
 			t.peers[p.id()] = p
 		}
-	case p.nameless(): // another peer may have had its pid as an alias
+	case p.nameless(): // its pid may have been an alias of another peer
 		delete(t.peers, p.id())
 	}
 }
 
-// hostOf returns the host of a source, which is added if it is not known.
+// hostOf returns the host of a source, and adds the host if it is not known.
 func (t *Tracker) hostOf(source string) *host {
 	h := t.bySource[source]
 	if h == nil {
@@ -350,7 +352,8 @@ func (t *Tracker) hostOf(source string) *host {
 	return h
 }
 
-// leaveHost removes p, which is unknown, from its host, and the host with its last peer.
+// leaveHost removes p, whose state is Unknown, from its host. A host without peers is removed
+// too.
 func (t *Tracker) leaveHost(p *peer) {
 	h := p.host
 	other := h.peers[len(h.peers)-1]
@@ -374,8 +377,8 @@ func (t *Tracker) leaveHost(p *peer) {
 	t.hosts = t.hosts[:last]
 }
 
-// follows reports whether p is a service that shares the silence of its host: one sender
-// beats for both, and that is so for all living processes of p.
+// follows reports whether p is a service that shares the silence of its host: the sender of
+// each living process of p also beats for the host.
 func (p *peer) follows() bool {
 	own := p.host.own
 	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hasSpeaker(p.life) {
@@ -389,17 +392,17 @@ func (p *peer) follows() bool {
 	return true
 }
 
-// heardAfter reports whether p has beaten after other should have.
+// heardAfter reports whether p has beaten later than the next beat of other was due.
 func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
 
-// waits reports whether the silence of p is that of its host, which is judged instead: a dead
-// host is one alert, not fifty. A service that is silent while its host beats has a silence
-// of its own.
+// waits reports whether the host of p is judged instead of p, because both are silent: a dead
+// host causes one alert instead of fifty. A service that is silent while its host beats is
+// judged by itself.
 func (p *peer) waits() bool {
 	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
 }
 
-// wakeWaiting makes the tick check the services that have waited for a beat of own.
+// wakeWaiting makes the tick check the services that have waited for own, which has beaten.
 func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 	if !own.host.waitedFor || own.host.own != own {
 		return
@@ -412,7 +415,7 @@ func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 // dead host retires its dead services, too.
 func (t *Tracker) updateServices(own *peer, before State, now time.Time) {
 	kind := updating
-	if before == Dead && own.state == Left && !t.learning { // mates report on its services, too
+	if before == Dead && own.state == Left && !t.learning { // mates also report on its services
 		kind = retiring
 	}
 	t.withServices(own, kind, now, func(p *peer, now time.Time) {
@@ -420,8 +423,8 @@ func (t *Tracker) updateServices(own *peer, before State, now time.Time) {
 	})
 }
 
-// updateService makes p follow the state of its host. retired tells whether the host was dead
-// and has left.
+// updateService makes p follow the state of its host. retired is true if the host was dead and
+// has left.
 func (t *Tracker) updateService(p, own *peer, retired bool, now time.Time) {
 	switch state, ok := p.afterHost(own); {
 	case retired && p.state == Dead:
@@ -432,7 +435,7 @@ func (t *Tracker) updateService(p, own *peer, retired bool, now time.Time) {
 		t.followHost(p, state, own, now)
 	}
 	if own.state == Alive && p.follows() && !p.state.over() {
-		t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
+		t.renew(p, &p.process, t.verdict(now)) // the next beat of p itself is still to come
 	}
 	t.rewake(p)
 }
@@ -447,8 +450,9 @@ func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	t.become(p, state, reason, now)
 }
 
-// afterHost returns the state of p that follows from that of own, its host, and whether p
-// takes it. When a host beats again, its services are not alive until they beat too.
+// afterHost returns the state that p gets because of the state of own, its host, and whether
+// the state of p changes to it. When a host beats again, its services are not alive until they
+// beat too.
 func (p *peer) afterHost(own *peer) (State, bool) {
 	withHost := p.unknown(ReasonHost) || p.unknown(ReasonOffHours) && p.terms.Hours == nil
 	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
@@ -462,8 +466,8 @@ func (p *peer) afterHost(own *peer) (State, bool) {
 	return own.state, open || p.endedLike(own)
 }
 
-// endedLike reports whether the end of p was that of own, its host, so that it changes when
-// that of own does.
+// endedLike reports whether p ended together with own, its host, so that its end changes
+// together with that of own.
 func (p *peer) endedLike(own *peer) bool {
 	if own.state == Left {
 		return p.state == Dead && p.reason == ReasonHost

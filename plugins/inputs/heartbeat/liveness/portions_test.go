@@ -60,8 +60,8 @@ func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
 	require.Equal(t, 1, tracker.Count(Suspect), "the one that was checked before")
 }
 
-// Questions about many peers go in parts, each with its own number, and no peer is confirmed
-// by a question that was not about it.
+// Questions about many peers are sent in parts, each with its own number, and a question
+// confirms only the death of peers that it was about.
 func TestQuestionsGoInParts(t *testing.T) {
 	const peers = 2*sentAtOnce + 10
 	opts := defaults()
@@ -84,7 +84,7 @@ func TestQuestionsGoInParts(t *testing.T) {
 	for len(tracker.asking) == 0 {
 		now = now.Add(TickInterval)
 		tracker.Tick(now)
-		if now.Sub(epoch) < 35*time.Second { // all are asked about when they are late, too
+		if now.Sub(epoch) < 35*time.Second { // mates are also asked about all peers when they are late
 			settle(now)
 		}
 	}
@@ -104,7 +104,7 @@ func TestQuestionsGoInParts(t *testing.T) {
 	require.Equal(t, peers, tracker.Count(Dead))
 }
 
-// A change of a large host needs no immediate walk over its services. They follow at the next
+// A change of a large host does not change its services immediately. They follow at the next
 // tick, in parts, once for all changes.
 func TestServicesOfALargeHostFollowInParts(t *testing.T) {
 	const services, part = 3 * atOnce, 100
@@ -146,8 +146,8 @@ func TestServicesOfALargeHostFollowInParts(t *testing.T) {
 	checkInvariants(t, tracker)
 }
 
-// Isolation, a stall and forgetting go in parts, with the same result, except for beats that
-// come between.
+// Isolation, a stall and forgetting are processed in parts, with the same result, except for
+// beats that arrive between the parts.
 func TestCrisesGoInParts(t *testing.T) {
 	const peers, part = 2000, 100
 	opts := defaults()
@@ -195,8 +195,9 @@ func TestCrisesGoInParts(t *testing.T) {
 	until("forgetting", func() bool { return parts.Len() == 0 })
 }
 
-// A connection with very many peers ends in parts, and for each of them at the time at which
-// it ended. A peer that has beaten over another connection before its turn has lost nothing.
+// The end of a connection with very many peers is processed in parts, and counts for each peer
+// from the time of that end. A peer that beats over another connection before it is processed
+// is not lost.
 func TestConnectionOfManyEndsInParts(t *testing.T) {
 	const peers, part, few = 3 * atOnce, 100, 3
 	for _, end := range []End{EndedByUs, Closed, Reset} {
@@ -231,7 +232,7 @@ func TestConnectionOfManyEndsInParts(t *testing.T) {
 		now = now.Add(-1)
 		tick()
 		require.Empty(t, tracker.conns.of(1))
-		tracker.ConnEnded(now, 3, end, netip.Addr{}) // a short one
+		tracker.ConnEnded(now, 3, end, netip.Addr{}) // a short connection
 		checkInvariants(t, tracker)
 		if end == EndedByUs {
 			require.Equal(t, peers+few, tracker.Count(Alive))
@@ -247,7 +248,7 @@ func TestConnectionOfManyEndsInParts(t *testing.T) {
 	}
 }
 
-// The losses of very many peers in a crowd are undone in parts.
+// The deadlines of very many peers in a crowd are restored in parts.
 func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	const services, part = 3 * atOnce, 100
 	opts := defaults()
@@ -286,7 +287,8 @@ func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	checkInvariants(t, tracker)
 }
 
-// Before the first tick it is done at once: only the expected peers may be accepted.
+// Before the first tick, Expect does all its work at once, because only the expected peers may
+// be accepted.
 func TestExpectationOfManyAtTheStart(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	all := make([]Expected, 2*atOnce)
@@ -298,7 +300,7 @@ func TestExpectationOfManyAtTheStart(t *testing.T) {
 }
 
 // The expectation of many peers changes in parts, with the same result, except for beats that
-// come between: a peer that beats then needs no placeholder.
+// arrive between the parts: a peer that beats then needs no placeholder.
 func TestExpectationOfManyChangesInParts(t *testing.T) {
 	const peers, part = 2 * atOnce, 100
 	opts := defaults()
@@ -360,7 +362,7 @@ func TestExpectationOfManyChangesInParts(t *testing.T) {
 	checkInvariants(t, parts)
 }
 
-// One more end does not wait until very many old ones are forgotten.
+// The end of a connection does not wait until very many old ends are forgotten.
 func TestOldEndsAreForgottenInParts(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", HostService), Interval: time.Minute})

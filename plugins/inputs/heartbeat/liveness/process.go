@@ -1,7 +1,8 @@
-// The processes of a peer and their connections. One process holds the place of its peer:
-// usually the newest one. Former processes are remembered, because they may live on beside
-// it: two machines with one name, or two runs of one job. The peer is silent when its last
-// living process is. This file also decides which peer a nameless process continues.
+// This file defines the processes of a peer and their connections. One process is the current
+// process of its peer, usually the newest one. Former processes are remembered, because they
+// may still be alive: two machines may use one name, and two runs of a job may overlap. The
+// peer is silent when its last living process is silent. This file also decides which peer a
+// nameless process continues.
 
 package liveness
 
@@ -13,24 +14,23 @@ import (
 	"time"
 )
 
-// maxFormers is how many processes of a peer are remembered besides the one that holds its
-// place.
+// maxFormers is how many processes of a peer are remembered besides the current one.
 const maxFormers = 8
 
-// A process is one process of a peer, with all that its beats report about it and all that
-// its connections show. Nothing of that ever applies to another process of the same name:
-// each has its own silence, interval and end (docs/decisions/0017).
+// A process is one process of a peer, with the content of its beats and the evidence from its
+// connections. None of this applies to another process of the same name: each has its own
+// silence, interval and end (docs/decisions/0017).
 type process struct {
 	ident     Process
-	life      string        // of the sender that beats for it; empty if it names none
+	life      string        // the life of the sender that beats for it; empty if its beats name none
 	*declared               // never nil; undeclared if it declares nothing
-	schedule  schedule      // of its interval
+	schedule  schedule      // learned from its beats
 	heard     time.Duration // last beat
 	heardV    time.Duration // <= tickV + maxTick
 	suspectV  time.Duration // when silence makes it suspect; <= deadV
 	deadV     time.Duration // when silence makes it dead
 	evidence  Reason        // of its silence
-	watched   bool          // from outside: the end of its connection proves nothing about it
+	watched   bool          // from outside: the end of its watcher's connection proves nothing about it
 	extended  bool          // its silence has been prolonged once for a restart of the collector
 	verified  bool          // its latest beat was signed, or a certificate named its host
 	unheard   bool          // a mate reported it, and it has not beaten here
@@ -41,8 +41,8 @@ type process struct {
 	*rare                   // never nil; noRare for most
 }
 
-// declared is what beats declare. Processes that declare the same share it: it is never
-// modified.
+// declared contains the declarations of a process. Processes with the same declarations share
+// one, so it is never modified.
 type declared struct {
 	interval time.Duration // 0 if not declared
 	margin   time.Duration // 0 if not declared
@@ -51,10 +51,10 @@ type declared struct {
 // undeclared is shared by processes that declare nothing.
 var undeclared declared
 
-// maxDeclared is how many different declarations are shared.
+// maxDeclared is the most entries of Tracker.declared.
 const maxDeclared = 1000
 
-// declare notes what o declares.
+// declare sets the declared interval and margin of o.
 func (t *Tracker) declare(o *process, interval, margin time.Duration) {
 	want := declared{interval, margin}
 	if *o.declared == want {
@@ -75,16 +75,16 @@ func (t *Tracker) declare(o *process, interval, margin time.Duration) {
 	o.declared = shared
 }
 
-// rare is what few processes have.
+// rare contains data that few processes have.
 type rare struct {
-	earlier []link // the connections before the latest one, the latest first; with it at most maxLinks, each once
-	loss    *loss  // how it fell silent, if more is known than its silence: loss.evidence == evidence
+	earlier []link // the connections before the latest one, the latest first, each once; at most maxLinks including the latest one
+	loss    *loss  // how the process fell silent, if more is known than its silence: loss.evidence == evidence
 }
 
-// noRare is shared by all processes that have none of it. It is never modified.
+// noRare is shared by all processes that have no rare data. It is never modified.
 var noRare rare
 
-// setRare gives o what is rare.
+// setRare sets the rare data of o.
 func (o *process) setRare(r rare) {
 	switch {
 	case len(r.earlier) == 0 && r.loss == nil:
@@ -96,28 +96,30 @@ func (o *process) setRare(r rare) {
 	}
 }
 
-// processOf returns a process of which only its identity and its sender are known.
+// processOf returns a process with the given identity and life of its sender; nothing else is
+// known of it.
 func processOf(ident Process, life string) process {
 	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
 }
 
-// A former is a process that held the place of its peer before. It is alive if it beats, has
-// a connection, or is presumed alive. One that has ended is remembered, so that a second
-// report of its end has no effect.
+// A former is a process that was the current process of its peer before. It is alive if it
+// beats, has a connection, or is presumed alive. A former process that has ended is still
+// remembered, so that a second report of its end has no effect.
 type former struct {
 	process
-	replaced time.Duration // when another process took the place
+	replaced time.Duration // when another process replaced it
 	beatsOn  bool          // it has beaten since it was replaced
-	presumed bool          // its watcher, which has no connection or had one to another collector, has not reported its end
-	ended    Reason        // how, if its end was reported; ReasonNone while it is alive
-	endedAt  time.Duration // when that was reported
+	presumed bool          // its watcher has no connection, or had one to another collector, and has not reported its end
+	ended    Reason        // the reason of its end, if that was reported; ReasonNone while it is alive
+	endedAt  time.Duration // when its end was reported
 	away     bool          // the end was reported to a mate, and not here yet
 }
 
-// is reports whether b is about the process o. For a sender that beats for itself, each of
-// its lives is another process, even if all of them are pid 1 of one container: it restarts
-// within the tolerance of Process. A watched process may be the same in several lives of its
-// watcher, which reads its start from the system, exact to the clock tick.
+// is reports whether b is about the process o. If a sender beats for itself, each of its lives
+// is another process, even if all of them are pid 1 of one container: their start times may
+// differ by less than the tolerance of Process. A watched process may be the same in several
+// lives of its watcher, because the watcher reads the exact start time of the process from the
+// system.
 func (o *process) is(b *Beat) bool {
 	if !o.ident.is(b.Process) {
 		return false
@@ -130,8 +132,8 @@ func (o *process) is(b *Beat) bool {
 	return !reborn || o.watched || b.Watched
 }
 
-// sameSender reports whether b comes from the sender that beats for o: if one sender names
-// two processes in turn, only the second is alive.
+// sameSender reports whether b comes from the sender that beats for o: if one sender names two
+// processes one after the other, only the second is alive.
 func (o *process) sameSender(b *Beat) bool {
 	if o.life != "" || b.life() != "" {
 		return o.life == b.life()
@@ -139,8 +141,8 @@ func (o *process) sameSender(b *Beat) bool {
 	return o.linkOver(b.Conn) != nil
 }
 
-// lives reports whether a former process is alive beside the one that holds the place: it
-// beats, has a connection, or nothing is known of its end.
+// lives reports whether a former process is alive beside the current one: it beats, has a
+// connection, or is presumed alive.
 func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
 // span is the interval in which a living process is expected to beat: declared or guessed.
@@ -153,7 +155,7 @@ func (o *process) span(terms *Terms) time.Duration {
 
 func (p *peer) span() time.Duration { return p.process.span(p.terms) }
 
-// processes yields all processes of p, first the one that holds its place.
+// processes yields all processes of p, the current one first.
 func (p *peer) processes(yield func(*process) bool) {
 	if !yield(&p.process) {
 		return
@@ -184,7 +186,7 @@ func (p *peer) formerOf(b *Beat) *former {
 	return nil
 }
 
-// latest returns the latest of a time over all living processes of p.
+// latest returns the maximum of a time over all living processes of p.
 func (p *peer) latest(of func(*process) time.Duration) time.Duration {
 	latest := of(&p.process)
 	for o := range p.living {
@@ -203,7 +205,8 @@ func (p *peer) lastHeardV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.heardV })
 }
 
-// suspicionV returns when silence makes p suspect: all its processes, here and at mates.
+// suspicionV returns when silence makes p suspect, considering all its processes, here and at
+// mates.
 func (p *peer) suspicionV() time.Duration {
 	if _, limited := p.limited(); limited {
 		return p.ownSuspicionV()
@@ -214,7 +217,7 @@ func (p *peer) suspicionV() time.Duration {
 	return p.ownSuspicionV()
 }
 
-// ownSuspicionV is suspicionV by the beats received here alone.
+// ownSuspicionV is suspicionV considering only the beats received here.
 func (p *peer) ownSuspicionV() time.Duration {
 	if limitV, limited := p.limited(); limited {
 		return limitV
@@ -222,7 +225,8 @@ func (p *peer) ownSuspicionV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.suspectV })
 }
 
-// deadlineV returns when silence makes p dead: all its processes, here and at mates.
+// deadlineV returns when silence makes p dead, considering all its processes, here and at
+// mates.
 func (p *peer) deadlineV() time.Duration {
 	if limitV, limited := p.limited(); limited {
 		return limitV
@@ -234,8 +238,8 @@ func (p *peer) deadlineV() time.Duration {
 	return deadV
 }
 
-// takePlace gives the place of p to the process of b. The present one becomes a former one.
-// The schedule learned so far applies to the new one.
+// takePlace makes the process of b the current process of p. The previous one becomes a former
+// process. The new process keeps the schedule learned so far.
 func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old := t.asFormer(p, at)
 	gone := old.ended != ReasonNone || old.sameSender(b) || old.ident.rebooted(b.Process)
@@ -254,10 +258,10 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	p.schedule, p.heard, p.heardV, p.suspectV, p.deadV = old.schedule, old.heard, old.heardV, old.suspectV, old.deadV
 }
 
-// asFormer returns the process that holds the place of p as a former one. If p has ended, so
-// has it.
+// asFormer returns the current process of p as a former one. If p has ended, that process has
+// ended too.
 func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
-	o := &former{process: p.moveOut(), replaced: at}
+	o := &former{process: p.detachHolder(), replaced: at}
 	if p.state.over() {
 		t.endFormer(p, o, p.reason)
 		o.endedAt, o.away = p.since, p.elsewhere != nil && p.elsewhere.endAway
@@ -265,8 +269,8 @@ func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	return o
 }
 
-// addFormer adds o to the formers of p. If there are too many, it replaces one that has
-// ended, or else the first.
+// addFormer adds o to the former processes of p. If there are too many, o replaces one that
+// has ended, or else the first.
 func (t *Tracker) addFormer(p *peer, o *former) {
 	past := p.editPast()
 	if len(past.formers) == maxFormers {
@@ -277,8 +281,8 @@ func (t *Tracker) addFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// addEnded adds a process that was unknown before its end to the formers of p, unless a
-// living one would have to be forgotten for it.
+// addEnded adds a process that was unknown before its end to the former processes of p, unless
+// a living one would have to be forgotten for it.
 func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	dead := func(o *former) bool { return !o.lives() }
 	if p.nameless() { // another pid is another name
@@ -298,7 +302,7 @@ func (t *Tracker) forgetFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// retakePlace gives the place of p back to a former process.
+// retakePlace makes a former process the current process of p again.
 func (t *Tracker) retakePlace(p *peer, o *former) {
 	holder := t.asFormer(p, o.replaced)
 	p.process = o.process
@@ -307,8 +311,8 @@ func (t *Tracker) retakePlace(p *peer, o *former) {
 	p.changed = true
 }
 
-// promote gives the place of p, whose holder has ended, to the living former process that was
-// the last to beat.
+// promote makes the living former process that beat last the current process of p, because the
+// current one has ended.
 func (t *Tracker) promote(p *peer, ended Reason) {
 	var next *former
 	for o := range p.living {
@@ -316,7 +320,7 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 			next = o
 		}
 	}
-	holder := &former{process: p.moveOut(), replaced: next.replaced}
+	holder := &former{process: p.detachHolder(), replaced: next.replaced}
 	t.endFormer(p, holder, ended)
 	p.process = next.process
 	past := p.editPast()
@@ -324,7 +328,7 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 	p.changed = true
 }
 
-// A link is a connection that a process of a peer beats over.
+// A link is a connection over which a process of a peer beats.
 type link struct {
 	conn ConnID        // 0 for none
 	from time.Duration // first beat over it
@@ -356,8 +360,8 @@ func (o *process) linkOver(conn ConnID) *link {
 // hasConn reports whether o has a connection.
 func (o *process) hasConn() bool { return o.link.conn != 0 }
 
-// onLong reports whether o has a long connection.
-func (o *process) onLong() bool {
+// hasLongConn reports whether o has a long connection.
+func (o *process) hasLongConn() bool {
 	for l := range o.connections {
 		if l.long {
 			return true
@@ -374,7 +378,7 @@ func (o *process) addLink(l link) {
 	o.link = l
 }
 
-// dropLink removes the link over conn, which o has.
+// dropLink removes the link of o over conn, which must exist.
 func (o *process) dropLink(conn ConnID) {
 	switch earlier := o.earlier; {
 	case o.link.conn != conn:
@@ -387,8 +391,8 @@ func (o *process) dropLink(conn ConnID) {
 	}
 }
 
-// holder returns the process of p that has a link over conn, or nil. If there are several, it
-// returns a former one.
+// holder returns the process of p that has a link over conn, or nil. If several processes have
+// one, it returns a former process.
 func (p *peer) holder(conn ConnID) *process {
 	for _, o := range p.formers {
 		if o.linkOver(conn) != nil {
@@ -432,12 +436,12 @@ func (t *Tracker) boundLinks(p *peer, o *process) bool {
 	if len(o.earlier) < maxLinks {
 		return false
 	}
-	t.cut(p, o, o.earlier[maxLinks-1].conn)
+	t.removeLink(p, o, o.earlier[maxLinks-1].conn)
 	return true
 }
 
-// cut removes the link of o, a process of p, over conn.
-func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
+// removeLink removes the link of o, a process of p, over conn.
+func (t *Tracker) removeLink(p *peer, o *process, conn ConnID) {
 	o.dropLink(conn)
 	if p.holder(conn) == nil {
 		t.conns.remove(conn, p)
@@ -447,23 +451,23 @@ func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
 // unlink removes all links of o, a process of p.
 func (t *Tracker) unlink(p *peer, o *process) {
 	for o.hasConn() {
-		t.cut(p, o, o.link.conn)
+		t.removeLink(p, o, o.link.conn)
 	}
 }
 
-// moveOut returns the process that holds the place of p, with its links and its loss. Another
-// process is about to take the place.
-func (p *peer) moveOut() process {
+// detachHolder returns the current process of p, with its links and its loss, because another
+// process is about to replace it.
+func (p *peer) detachHolder() process {
 	o := p.process
 	p.link, p.rare = link{}, &noRare
 	return o
 }
 
-// conns lead from each connection to its peers: those with a process that has a link over it.
-// So the end of a connection needs no search. Most connections have one peer.
+// conns maps each connection to its peers, which are the peers with a process that has a link
+// over it. So the end of a connection needs no search. Most connections have one peer.
 type conns struct {
-	latest map[ConnID]*peer              // usually the one added last
-	shared map[ConnID]map[*peer]struct{} // all of them, if there are several
+	latest map[ConnID]*peer              // usually the peer added last
+	shared map[ConnID]map[*peer]struct{} // all peers, if there are several
 }
 
 // add notes that p beats over conn, which may be known.
@@ -500,7 +504,8 @@ func (c *conns) remove(conn ConnID, p *peer) {
 // count returns how many peers beat over conn, or 0 if there is at most one.
 func (c *conns) count(conn ConnID) int { return len(c.shared[conn]) }
 
-// takeSome is take for n of the peers of a connection that has ended, in no order.
+// takeSome removes n of the peers of a connection that has ended, and returns them in no
+// particular order.
 func (c *conns) takeSome(conn ConnID, n int) []*peer {
 	peers := c.shared[conn]
 	if len(peers) <= n {
@@ -536,17 +541,18 @@ func (c *conns) of(conn ConnID) []*peer {
 	return nil
 }
 
-// A nameless process is known by its pid, which changes with a restart. So that it leaves no
-// ghost, the next unknown pid of an address takes the place of a peer that is dead or
-// disconnected. If both turn out to be alive, they are separated again.
+// A nameless process is identified by its pid, which changes with a restart. The peer of the
+// old pid must not stay dead forever. So a peer that is dead or disconnected continues as the
+// next unknown pid of its address. If both processes turn out to be alive, they become two
+// peers again.
 
-// maxReplaced is how many processes of a peer are remembered that were replaced after single
-// beats. A cron job that runs every second fills them in four minutes.
+// maxReplaced is how many replaced processes of a nameless peer are remembered. A cron job
+// that runs every second reaches the limit in four minutes.
 const maxReplaced = 256
 
-// vacancies are the nameless peers of each source whose place the next unknown pid of their
-// address may take: a nameless client leaves no ghost when it restarts, and a job that beats
-// once per run is one peer. The peer that ended first comes first. No queue is empty.
+// vacancies are the nameless peers of each source that may continue as the next unknown pid of
+// their address. So a nameless client that restarts stays one peer, and so does a job that
+// beats once per run. The peer that ended first comes first. No queue is empty.
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
@@ -573,7 +579,7 @@ func (v vacancies) remove(p *peer) {
 	}
 }
 
-// first returns the peer of source whose place has been vacant longest, or nil.
+// first returns the peer that has been in the queue of source longest, or nil.
 func (v vacancies) first(source string) *peer {
 	queue := v[source]
 	if queue == nil {
@@ -582,9 +588,9 @@ func (v vacancies) first(source string) *peer {
 	return queue.Front().Value.(*peer)
 }
 
-// A replaced is a nameless process that beat over one connection only before another process
-// took its place. Until its silence would be its death, it may still turn out that both are
-// peers.
+// A replaced is a nameless process that beat over only one connection before another process
+// replaced it. Until the process would be dead of silence, a beat of it can still show that
+// the two are different peers.
 type replaced struct {
 	pid    uint32
 	heard  time.Duration
@@ -592,15 +598,15 @@ type replaced struct {
 	deadV  time.Duration
 }
 
-// noteVisit notes whether p is nameless and all beats of its process came over one short
-// connection.
+// noteVisit notes whether p is nameless and all beats of its process came over one
+// short connection.
 func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
 	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.linkOver(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
 }
 
-// endVisit notes that a connection has ended that proves nothing about p.
+// endVisit handles the end of a connection whose end proves nothing about p.
 func (t *Tracker) endVisit(p *peer) {
 	if p.lone && !p.hasConn() {
 		t.vacant.add(p)
@@ -608,7 +614,7 @@ func (t *Tracker) endVisit(p *peer) {
 	}
 }
 
-// vacated returns the peer whose place the unknown process of b takes, or nil.
+// vacated returns the peer that continues as the unknown process of b, or nil.
 func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	p := t.vacancyFor(b, now)
 	switch {
@@ -621,7 +627,7 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// vacancyFor returns the peer whose place vacated would give to the process of b, or nil.
+// vacancyFor returns the peer that vacated would return for b, and changes nothing.
 func (t *Tracker) vacancyFor(b *Beat, now time.Time) *peer {
 	if !b.ID.Nameless() || b.Status != SaysAlive {
 		return nil
@@ -633,15 +639,15 @@ func (t *Tracker) vacancyFor(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// A continued is a nameless peer that continues under another ID: its former ID, and whether
-// it was known by one short connection.
+// A continued describes a nameless peer that continues under another ID: its former ID, and
+// whether all its beats came over one short connection.
 type continued struct {
 	id   ID
 	lone bool
 }
 
-// continueAs makes p, which is known by one short connection, continue with the next process.
-// Its series continues, too: last_pid shows the process.
+// continueAs makes p, whose beats all came over one short connection, continue with the next
+// process. The series of p continues too: last_pid shows the process.
 func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	past := p.editPast()
 	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return r.pid == id.PID || t.expired(p, r, verdict) })
@@ -656,8 +662,8 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	t.peers[id], t.continued = p, continued{p.id(), true}
 }
 
-// expired reports whether r, a process replaced in p, need not be waited for any more. If so,
-// its pid no longer leads to p.
+// expired reports whether r, a process replaced in p, can be forgotten because it has been
+// silent for too long. If so, its pid no longer leads to p.
 func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	if verdict < r.deadV {
 		return false
@@ -666,9 +672,9 @@ func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	return true
 }
 
-// replace makes p continue under another ID. Its old series ends with a last point. A process
-// that was connected before the collector restarted may only be slower to come back than the
-// process that takes its place, so it is remembered.
+// replace makes p continue under another ID. The old series of p ends with a last point. If a
+// process was connected before the collector restarted, it may be alive and only reconnect
+// more slowly than the process that replaces it, so it is remembered.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
@@ -689,14 +695,14 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.peers[id] = p
 }
 
-// separate returns the peer that b is about, when b names a process whose place in p another
-// process has taken: now both are peers. A process that is not remembered takes the place
-// back, and so does any process if there is no room for another peer. It returns nil for an
-// end, if there is no room.
+// separate handles a beat of a process that another process has replaced in p: it makes the
+// two processes two peers and returns the peer of b. If the process is not remembered, or if
+// there is no room for another peer, the process becomes the current process of p again. If
+// there is no room and b reports an end, separate returns nil.
 func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
-	full := t.full(b.ID.Source) != Accepted
+	full := t.checkRoom(b.ID.Source) != Accepted
 	switch {
 	case full && b.Status != SaysAlive:
 		return nil
@@ -704,8 +710,8 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		t.continueAs(p, b.ID, t.verdict(now))
 		return p
 	case !p.isNamed(b.ID):
-		own := t.enter(b, now)
-		own.setTrail(p.trail) // it may have been known before by this name
+		own := t.addFor(b, now)
+		own.setTrail(p.trail) // a peer with this name may have existed before
 		return own
 	}
 	t.splitOff(p, now)
@@ -721,8 +727,8 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	return p
 }
 
-// splitOff makes the process that holds the place of p a peer of its own, unless it is one
-// already because it had beaten before the record of p arrived.
+// splitOff makes the current process of p a separate peer, unless it is one already because it
+// beat before the record of p was restored.
 func (t *Tracker) splitOff(p *peer, now time.Time) {
 	id := ID{Source: p.host.source, PID: p.ident.PID}
 	if known := t.lookUp(id); known != nil && known != p {
@@ -734,7 +740,7 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.process, own.run, own.lone, own.health, own.beats = p.moveOut(), p.run, p.lone, p.health, 1
+	own.process, own.run, own.lone, own.health, own.beats = p.detachHolder(), p.run, p.lone, p.health, 1
 	if p.traits != &noTraits {
 		own.setTrail(p.trail)
 		traits := own.editTraits()
@@ -760,7 +766,7 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	t.rewake(own)
 }
 
-// forgetAlias makes pid no longer lead to p, unless p is known by it.
+// forgetAlias makes pid no longer lead to p, unless it is part of the ID of p.
 func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	id := ID{Source: p.host.source, PID: pid}
 	if id != p.id() && pid != p.ident.PID && t.peers[id] == p {

@@ -11,16 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A drama is a peer whose processes begin, beat, lose connections and end in random order,
-// together with what is true of them:
+// A drama is a peer whose processes begin, beat, lose connections and end in random order.
+// These rules must be true of them:
 //
 //   - While a process is alive that has beaten within its own allowed silence, the peer has
-//     not ended, whatever becomes of any other.
-//   - When all have ended or have been silent for too long, it has.
-//   - A reported failure is reported with its exit code, and counted, once.
+//     not ended, even if other processes end.
+//   - When all processes have ended or have been silent for too long, the peer has ended.
+//   - A failure that a beat reports is reported and counted once, with its exit code.
 //   - The peer has left if the last end was a goodbye; otherwise it is dead.
-//   - It is dead when a promise to be back ends that was not kept.
-//   - A restart of the collector, clean or by a crash, changes none of that: a living process
+//   - The peer is dead when its window ends and it is not back.
+//   - After a clean restart or a crash of the collector the same rules apply: a living process
 //     has one interval more to beat, or two after a crash.
 type drama struct {
 	*rig
@@ -31,22 +31,22 @@ type drama struct {
 	conns    ConnID
 	deaths   uint64
 	promised time.Duration // with the latest goodbye
-	window   time.Duration // until when it has promised to be back, on the verdict clock; 0 if it has not
+	window   time.Duration // end of its promised window, on the verdict clock; 0 for none
 	journal  *scribe
-	begun    int // serial of the latest report when the latest process began
+	begun    int // serial number of the latest report when the latest process began
 	log      []string
 }
 
 // A player is one process and its sender.
 type player struct {
 	beat    Beat
-	paths   []way // none: its beats are datagrams
+	paths   []way // empty if its beats are datagrams
 	next    time.Duration
 	heardV  time.Duration
 	allowed time.Duration // silence
-	bonus   time.Duration // that may be added to it, because the collector was restarted
-	spoke   int           // serial of its last beat
-	lostV   time.Duration // when its end was seen; 0 if it was not
+	bonus   time.Duration // how much longer its silence may be, because the collector was restarted
+	spoke   int           // serial number of its last beat
+	lostV   time.Duration // when its end was observed; 0 if it was not
 	cut     bool          // it is alive, but its beats no longer arrive
 	ended   bool
 }
@@ -83,8 +83,8 @@ func (p *drama) notef(format string, args ...any) {
 	p.log = append(p.log, fmt.Sprintf("%v ", p.at())+fmt.Sprintf(format, args...))
 }
 
-// begin makes another process beat: for itself or watched, over connections or by datagrams,
-// with its own interval.
+// begin makes another process beat: for itself or through a watcher, over connections or in
+// datagrams, with its own interval.
 func (p *drama) begin() {
 	p.pid++
 	every := time.Duration(1+p.rnd.IntN(8)) * time.Second
@@ -97,13 +97,13 @@ func (p *drama) begin() {
 		a.paths = append(a.paths, way{conn: p.conns, from: p.at()})
 	}
 	p.actors = append(p.actors, a)
-	p.window = 0 // it is back
+	p.window = 0 // the peer is back
 	p.begun = len(p.log)
 	p.notef("%d begins, every %v, watched %v, paths %v", p.pid, every, a.beat.Watched, a.paths)
 	p.speak(a)
 }
 
-// speak makes a beat, over all its paths.
+// speak makes a send a beat over all its paths.
 func (p *drama) speak(a *player) {
 	a.next = p.at() + a.beat.Interval
 	if a.cut {
@@ -152,7 +152,7 @@ func (p *drama) flap(a *player) {
 	p.speak(a)
 }
 
-// fail ends a without a report: its connections are closed.
+// fail ends a without a report: the connections of a are closed.
 func (p *drama) fail(a *player) {
 	a.ended = true
 	p.notef("%d is killed", a.beat.Process.PID)
@@ -164,7 +164,7 @@ func (p *drama) fail(a *player) {
 	}
 }
 
-// report ends a with a report: it failed, or was done.
+// report ends a with a report that it failed or finished.
 func (p *drama) report(a *player, status Status) {
 	others := p.living(a)
 	v, _ := viewOf(p.tracker, p.id, p.now)
@@ -196,10 +196,11 @@ func (p *drama) report(a *player, status Status) {
 	}
 }
 
-// announced reports whether an end is no death now, because the peer has promised to be back.
+// announced reports whether an end is not a death now, because the peer has promised to be
+// back.
 func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.now) }
 
-// retire sends a goodbye for the peer by hand, whichever process is alive.
+// retire sends a goodbye for the peer by hand, while any of its processes may be alive.
 func (p *drama) retire() {
 	p.notef("somebody says goodbye")
 	p.observe(Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.at())})
@@ -209,13 +210,13 @@ func (p *drama) retire() {
 	}
 	for _, a := range p.actors {
 		a.allowed, a.bonus = 0, 0
-		for i := range a.paths { // any process that continues beats as if for the first time
+		for i := range a.paths { // if the process continues, its next beat counts as its first
 			a.paths[i].from, a.paths[i].long = never, false
 		}
 	}
 }
 
-// restart makes another collector continue, from what this one records or, after a crash,
+// restart makes another collector continue from the records of this one or, after a crash,
 // from its journal.
 func (p *drama) restart() {
 	crash := p.rnd.IntN(2) == 0
@@ -253,8 +254,8 @@ func (p *drama) restart() {
 	}
 }
 
-// living returns the other processes that are known to be alive: those that have beaten after
-// the latest one began, have a connection, or are watched.
+// living returns the other processes that are known to be alive: they have beaten after the
+// latest process began, have a connection, or are watched.
 func (p *drama) living(but *player) []*player {
 	verdict := p.tracker.verdict(p.now)
 	var all []*player
@@ -267,7 +268,7 @@ func (p *drama) living(but *player) []*player {
 	return all
 }
 
-// uncertain reports whether another process than a may still be thought alive: it was killed,
+// uncertain reports whether another process may still count as alive, because it was killed
 // and its allowed silence is not over.
 func (p *drama) uncertain(but *player) bool {
 	verdict := p.tracker.verdict(p.now) - 3*TickInterval
@@ -282,7 +283,7 @@ func (p *drama) deadline(a *player) time.Duration {
 	return a.heardV + a.allowed + a.bonus
 }
 
-// check compares what is reported with what is true.
+// check compares the reports of the tracker with the truth.
 func (p *drama) check() {
 	v, known := viewOf(p.tracker, p.id, p.now)
 	if !known {
@@ -323,7 +324,7 @@ func (p *drama) step() {
 	p.journal.write(p.tracker, p.now)
 }
 
-// act makes something happen, now and then.
+// act sometimes makes a random event happen.
 func (p *drama) act() {
 	running := slices.DeleteFunc(slices.Clone(p.actors), func(a *player) bool { return a.ended })
 	switch p.rnd.IntN(4000) {

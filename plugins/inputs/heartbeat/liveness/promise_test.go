@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What became of a promise while two collectors were parted is known to both when they meet,
-// although the peer has beaten to both meanwhile.
+// If a promise changes while two collectors are separated, both know the result when they
+// meet, although the peer has beaten to both meanwhile.
 func TestPromiseIsKnownToAll(t *testing.T) {
 	leave := func(backIn time.Duration) Beat {
 		return Beat{ID: shop, Run: "hand", Status: SaysLeaving, BackIn: backIn}
@@ -18,9 +18,9 @@ func TestPromiseIsKnownToAll(t *testing.T) {
 	another.Process = Process{Boot: "b", PID: 8, Start: time.Hour}
 	for _, c := range []struct {
 		name   string
-		before []Beat // to both
-		quiet  bool   // it is silent since then
-		parted Beat   // to one
+		before []Beat // the beats to both
+		quiet  bool   // the peer is silent after that
+		parted Beat   // the beat to one of them
 		want   time.Duration
 	}{
 		{"made", nil, false, leave(20 * time.Minute), 20 * time.Minute},

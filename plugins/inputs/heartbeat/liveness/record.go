@@ -1,7 +1,7 @@
-// A restart of the collector. Record returns what is kept of a peer; Restore continues from
-// it. Records hold durations instead of times, because neither clock of a tracker continues
-// in the next one. A restart causes no event: dead peers stay dead, and the others keep their
-// state as long as their silence is not too long.
+// This file handles a restart of the collector. Record returns the saved state of a peer;
+// Restore continues from that state. Records hold durations instead of times, because neither
+// clock of a tracker continues in the next one. A restart causes no event: dead peers stay
+// dead, and the others keep their state as long as their silence is not too long.
 
 package liveness
 
@@ -14,9 +14,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
-// A Record is what is kept of a peer when the collector restarts. It holds durations instead
-// of times on the verdict clock, so another collector can continue from it at any time. The
-// meaning of what a state file holds never changes (docs/decisions/0020).
+// A Record is the saved state of a peer, from which a restarted collector continues. It holds
+// durations instead of times on the verdict clock, so another collector can continue from it
+// at any time. The meaning of the content of a state file never changes (docs/decisions/0020).
 type Record struct {
 	ID     ID
 	Addr   netip.Addr
@@ -27,55 +27,55 @@ type Record struct {
 	Since    time.Time // wall clock
 	Health   Health
 	Events   Trail
-	Evidence Reason // for suspecting it
+	Evidence Reason // of its silence
 	Expected bool   // a placeholder: only the operator names it
 	Watched  bool
 	Long     bool // it had a long connection when the collector ended it
 	Lone     bool // all its beats came over one short connection
-	Crowded  bool // it was lost together with others behind one address
+	Crowded  bool // it was lost together with other hosts behind one address
 
 	Interval time.Duration // as declared; 0 if not declared
 	Margin   time.Duration // likewise
 	Heard    time.Time     // last beat, wall clock
 	Used     time.Duration // silence since then, on the verdict clock
 	Dead     time.Duration // silence allowed
-	Extended bool          // this silence has been prolonged for a restart before
-	Fresh    bool          // the collector that took the record had received a beat and it was not late: more beats need no record
+	Extended bool          // the allowed silence has already been prolonged for a restart
+	Fresh    bool          // the collector that took the record had received a beat, and the peer was not late: further beats need no new record
 	Guessed  bool          // After has estimated Heard and Used of a fresh record
 	Crashed  time.Duration // the time before it was saved in which the collector may have crashed, or still have run
-	Bonus    time.Duration // silence granted beyond Dead's rule
+	Bonus    time.Duration // allowed silence in addition to the rule of Dead
 	Due      time.Time     // when the next beat is due, if there is a schedule; wall clock
 	Patience time.Duration // accepted delay beyond Due
 
-	Held       time.Duration // for how long it was held as silent together with others
-	HeldPartly time.Duration // the part of Held while only some of the hosts were silent
-	Spared     time.Duration // for how long its silence was held and prolonged in total
+	Held       time.Duration // for how long verdicts were held back because it was silent together with other hosts
+	HeldPartly time.Duration // the part of Held in which only some of the hosts were silent
+	Spared     time.Duration // for how long in total the verdict on it was held back and its deadline prolonged
 	Window     time.Duration // how much is left of its promise to be back; 0 for none
-	Promise    time.Time     // when that was made, moved, kept or taken back; zero for never, or if there are no mates
-	WindowBy   string        // the life of the sender that made the promise for itself
+	Promise    time.Time     // when the promise was made, changed, kept or withdrawn; zero for never, or if there are no mates
+	WindowBy   string        // the life of the sender, if that made the promise for itself
 	Foreign    bool          // the collector that took the record receives no beats of it
 	HeardBy    string        // the mate that received its latest beat; "" for the collector itself
 	EndedBy    string        // the life of the sender that reported its end; "" if unknown, or if there are no mates
 	Shared     bool          // the sender in WindowBy beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
-	Phase    time.Duration // of its schedule, after Heard
+	Phase    time.Duration // when its schedule continues, after Heard
 	Learnt   time.Duration // interval of its schedule; 0 if it has none
 	Lateness time.Duration
 	Taught   uint8 // number of beats the schedule was learned from
 
-	Jobs      []Job      // that have begun and not ended
-	JobsEnded []EndedJob // with an id, the latest last
+	Jobs      []Job      // jobs that have begun and not ended
+	JobsEnded []EndedJob // ended jobs with an id, the latest last
 
 	Process  Process
 	Others   []Other
 	Replaced []Replaced
 	Runs     []Run
 	Signed   []SignedRun
-	SentMS   int64     // the latest send time of the signed runs that are forgotten, unix ms; 0 for none
+	SentMS   int64     // the latest send time of all forgotten signed runs, unix ms; 0 for none
 	Owner    uint32    // the user that owns it; 0 for none
-	Lag      int64     // the least delay of its beats that a carrier delivered, by both clocks; ms
-	Carried  int64     // when the latest of those was sent, unix ms; 0 for none
+	Lag      int64     // the least delay of its beats from a carrier, by both clocks; ms
+	Carried  int64     // when the latest beat from a carrier was sent, unix ms; 0 for none
 	Speaker  string    // the life of the sender that beats for it
 	Speakers []Speaker // of a host: the senders that beat for it, the latest first
 
@@ -86,7 +86,7 @@ type Record struct {
 	Counters
 }
 
-// An Other is the record of a former process: another process has taken its place.
+// An Other is the record of a former process.
 type Other struct {
 	Process  Process
 	Life     string // life of the sender that beats for it
@@ -98,16 +98,16 @@ type Other struct {
 	Evidence Reason
 	Insists  bool   // it has beaten since it was replaced
 	Lives    bool   // as far as is known
-	Ended    Reason // how, if its end was reported
+	Ended    Reason // the reason of its end, if that was reported
 }
 
 // A Speaker is the record of a life of a sender that beats for a host.
 type Speaker struct {
 	Life    string
-	SinceNS int64 // its first beat for the host, unix ns
+	SinceNS int64 // when it first beat for the host, unix ns
 }
 
-// A Replaced is the record of a nameless process whose place the next process has taken.
+// A Replaced is the record of a nameless process that the next process has replaced.
 type Replaced struct {
 	PID        uint32
 	Used, Dead time.Duration
@@ -121,14 +121,14 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	r := Record{
 		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
-		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.onLong() || p.cutLong,
+		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.hasLongConn() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
 		Process: p.ident, Runs: p.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
 		Speaker: p.life, Speakers: p.speakers(),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	r.Foreign, r.HeardBy = p.foreign(), p.heardBy()
-	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // otherwise it was another end
+	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // otherwise a different end was reported
 		r.EndedBy = e.endLife
 	}
 	if c := proof.carried; c != nil {
@@ -143,7 +143,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	return r
 }
 
-// recordSilence records in r how long p has been silent and may be.
+// recordSilence records in r how long p has been silent, and how long it may be silent.
 func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	at, verdict := now.Sub(t.epoch), t.verdict(now)
 	r.Interval, r.Margin, r.Used, r.Dead = p.interval, p.margin, max(verdict-p.heardV, 0), max(p.deadV-p.heardV, 0)
@@ -167,9 +167,9 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	}
 }
 
-// bonus returns by how much the deadline of p is later than its rule says.
+// bonus returns by how much the deadline of p is later than its rule allows.
 func (t *Tracker) bonus(p *peer) time.Duration {
-	if p.terms.Hours != nil { // the next collector calculates it from its own hours
+	if p.terms.Hours != nil { // the next collector calculates the deadline from its own hours
 		return 0
 	}
 	allowed := t.silence(p, &p.process).Dead
@@ -179,7 +179,7 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 	return max(p.deadV-p.heardV-allowed, 0)
 }
 
-// recordProcesses records in r the processes of p other than the one that holds its place.
+// recordProcesses records in r the processes of p other than the current one.
 func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
 	for _, o := range p.formers {
 		r.Others = append(r.Others, Other{
@@ -205,33 +205,33 @@ func (p *peer) speakers() (all []Speaker) {
 	return all
 }
 
-// Restore adds the peer that another collector recorded at the time saved. Restoring is no
-// event: a peer that was dead or had left keeps its state, and so does any other peer unless
-// its silence, including the pause between the collectors, is now too long. The silence
-// continues where it was; the pause does not count. Once per silence it is prolonged by one
-// interval, at most by soonBack, because the sender has to find us again. A peer whose beat
-// was due in the pause is unknown until its next beat. If beats of the peer have already been
-// received, only the totals and a promise are taken from the record. The transitions returned
-// are those of placeholders that are no longer needed. r is not kept, but the labels and
-// strings in it are.
+// Restore adds the peer that another collector recorded at the time saved. Restoring is not an
+// event: a peer that was dead or had left keeps its state, and so does any other peer whose
+// state can still be true. The silence of the peer continues from its recorded length; the
+// pause between the collectors does not count. Once per silence, the allowed silence is
+// prolonged by one interval, at most by soonBack, because the sender must reconnect. A peer
+// whose beat was due in the pause is unknown until its next beat. If beats of the peer have
+// already been received, Restore only adds the totals and applies a promise. The returned
+// transitions concern placeholders that are no longer needed. r is not kept, but the labels
+// and strings in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
 	t.restoredAt = now.Sub(t.epoch)
-	t.takeRecord(r, saved, now)
+	t.restoreRecord(r, saved, now)
 	return t.out
 }
 
-func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
+func (t *Tracker) restoreRecord(r *Record, saved, now time.Time) {
 	p := t.lookUp(r.ID)
 	switch {
-	case p == nil || !p.isNamed(r.ID): // then r.ID only leads to another peer
+	case p == nil || !p.isNamed(r.ID): // in the second case r.ID is an alias of another peer
 		p = t.add(r.ID, r.Addr)
 	case p.expected:
 		p.addr = r.Addr
 	default:
-		t.takeTotals(p, r)
-		t.takePromise(p, r, pauseSince(saved, now))
+		t.addTotals(p, r)
+		t.restorePromise(p, r, pauseSince(saved, now))
 		return
 	}
 	if r.Expected && !p.expected {
@@ -240,13 +240,13 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
-	from := saved.Add(-r.Crashed) // every beat of a peer that seldom beats is saved at once
+	from := saved.Add(-r.Crashed) // if a peer rarely beats, each of its beats is saved at once
 	t.away, t.back = from, now
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r, saved, now)
 	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0 && !r.Due.IsZero()
-	missed := pause+r.Crashed > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, from, now)
+	missed := pause+r.Crashed > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.noteMissed(p, r.Heard, from, now)
 	t.resumeState(p, r, pause, missed, now)
 	if finished && p.terms.Schedule != nil {
 		p.setWindow(p.deadV, p.windowBy)
@@ -255,14 +255,14 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.vacant.add(p)
 	}
 	t.rewake(p)
-	if p.state == Suspect { // whether its host is silent is only known when all peers are
+	if p.state == Suspect { // the silence of its host is only known when all peers are restored
 		t.wakeAt(p, t.tickV)
 	}
 	t.restored(p, r)
 }
 
-// takeTotals adds the totals that another collector has counted to those of p.
-func (t *Tracker) takeTotals(p *peer, r *Record) {
+// addTotals adds another collector's totals to the totals of p.
+func (t *Tracker) addTotals(p *peer, r *Record) {
 	if r.Expected {
 		return
 	}
@@ -275,9 +275,10 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 	t.touch(p)
 }
 
-// takePromise restores a promise that p made to another collector, unless p has made another
-// one since or has kept it. The time that t has listened meanwhile counts.
-func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
+// restorePromise restores a promise that p made to another collector, unless p has made a new
+// promise since or has kept the old one. The time for which t has listened since the start is
+// subtracted from the window.
+func (t *Tracker) restorePromise(p *peer, r *Record, pause time.Duration) {
 	left := r.Window - min(pause, t.tickV)
 	same := p.ident.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
 	if left <= 0 || !same || p.windowV > 0 {
@@ -288,7 +289,7 @@ func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 	t.rewake(p)
 }
 
-// longAgo is longer than any pause or promise, and can be added to.
+// longAgo is longer than any pause or promise, and so short that sums do not overflow.
 const longAgo = 10 * 365 * 24 * time.Hour
 
 // pauseSince returns how long no collector listened. If the clock was set meanwhile, that is
@@ -300,7 +301,7 @@ func pauseSince(saved, now time.Time) time.Duration {
 	return 0
 }
 
-// restoreFacts restores what does not depend on time.
+// restoreFacts restores the parts of p that do not depend on time.
 func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
@@ -317,7 +318,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	p.restoreTraits(r)
 	if wait := r.Due.Sub(r.Heard); !r.Due.IsZero() && wait > 0 {
 		p.await(calendar.Due{From: r.Due, At: r.Due})
-		if p.terms.Schedule == nil { // check files may be read later than records
+		if p.terms.Schedule == nil { // check files may be read after the records are restored
 			t.declare(&p.process, cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience))
 		}
 	}
@@ -334,7 +335,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e := p.editElsewhere()
 		e.livesBefore, e.lifeAt = []string{lifeOf(r.Runs[1].Name)}, p.heard
 	}
-	if t.keepsSinceV(r.State) {
+	if t.needsVerdictTime(r.State) {
 		p.editPast().sinceV = t.tickV - max(saved.Sub(r.Since), 0)
 	}
 	if p.host.own == p {
@@ -366,8 +367,8 @@ func (p *peer) restoreTraits(r *Record) {
 	}
 }
 
-// proof returns the proof in r. A record without signed runs but with a time comes from a
-// collector that kept only that.
+// proof returns the proof in r. A record with a send time but without signed runs comes from
+// an older collector that kept only the time.
 func (r *Record) proof() *proof {
 	if len(r.Signed) == 0 && r.SentMS == 0 && r.Owner == 0 && r.Carried == 0 {
 		return nil
@@ -380,15 +381,15 @@ func (r *Record) proof() *proof {
 		return p
 	}
 	for _, run := range r.Runs {
-		if run.High > 0 { // otherwise a crash has erased it
+		if run.High > 0 { // High is 0 if a crash has erased it
 			p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
 		}
 	}
 	return p
 }
 
-// resumeSilence continues the silence of p by the present rules. A deadline that the end of a
-// connection has brought forward stays where it is.
+// resumeSilence continues the silence of p by the current rules. A deadline that the end of a
+// connection has shortened is kept.
 func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	p.heardV, p.extended = t.tickV-r.Used, true
 	if p.onSchedule(&p.process) {
@@ -404,7 +405,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 		t.resumeHours(p, r, saved, now)
 	}
 	t.resumeFormers(p, r)
-	t.takeJobs(p, r)
+	t.restoreJobs(p, r)
 	if r.Evidence == ReasonConnClosed {
 		p.setRare(rare{p.earlier, &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}})
 	}
@@ -428,10 +429,10 @@ func (t *Tracker) resumeInterval(p *peer, r *Record) {
 	}
 }
 
-// soonBack returns how much longer p may be silent because its sender has to find us again.
+// soonBack returns how much longer p may be silent because its sender must reconnect.
 func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
-// resumeWaiting continues the wait for the beat of p that its schedule says is due.
+// resumeWaiting continues the wait for the beat of p that is due by its schedule.
 func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
 	p.dropOtherDue()
 	w, _, _ := t.awaitedBeatOf(p, r.Heard, saved, now)
@@ -439,8 +440,8 @@ func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
 	t.continueWaiting(p, now, r.Extended)
 }
 
-// resumeFormers continues the silence of the other processes of p. Those that are alive have
-// lost their connections to the other collector, and get the same extra time to come back.
+// resumeFormers continues the silence of the former processes of p. The living processes have
+// lost their connections to the earlier collector, and get the same extra time to reconnect.
 func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
@@ -468,13 +469,14 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 }
 
 // resumeState restores the state of p if it can still be true; otherwise p is unknown. If p is
-// unknown only because a beat was missed, its former state still counts as the one reported.
+// unknown only because a beat may have been missed, its former state still counts as the
+// reported state.
 func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bool, now time.Time) {
 	state, reason := r.State, r.Reason
 	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {
 		state, reason = Unknown, ReasonRestored
 		p.since, p.sinceUTC = now.Sub(t.epoch), now.UnixNano()
-		t.noteSinceV(p, state, t.tickV)
+		t.noteVerdictTime(p, state, t.tickV)
 	}
 	t.put(p, state, reason)
 	if p.reported, p.reportedApart = state, false; missed {

@@ -28,7 +28,7 @@ func TestRestartsDoNotPostponeDeath(t *testing.T) {
 	}
 }
 
-// What was learned about a peer is not learned again after a restart.
+// The schedule of a peer does not have to be learned again after a restart.
 func TestScheduleSurvivesRestarts(t *testing.T) {
 	c := newRig(t)
 	a := c.join(10*time.Second, hosts(1)...)[0]
@@ -46,7 +46,7 @@ func TestScheduleSurvivesRestarts(t *testing.T) {
 	require.Equal(t, before, c.tracker.silence(p, &p.process).Dead)
 }
 
-// A thousand senders find the collector again after ten minutes, each within its back-off of
+// A thousand senders reconnect to the collector after ten minutes, each within its back-off of
 // at most its interval; ten have died meanwhile.
 func TestTenMinutesStopReportsExactlyTheDead(t *testing.T) {
 	t.Parallel()
@@ -57,7 +57,7 @@ func TestTenMinutesStopReportsExactlyTheDead(t *testing.T) {
 	require.Equal(t, 1010, c.tracker.Count(Unknown))
 	dead, live := all[:10], all[10:]
 	pause(dead...)
-	for i, a := range live { // the last one just before its interval is over
+	for i, a := range live { // the last sender beats just before its interval is over
 		a.next = c.now.Add(a.beat.Interval * time.Duration(i) / time.Duration(len(live)))
 	}
 	c.told = nil
@@ -80,8 +80,7 @@ func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
 	require.Equal(t, time.Minute, v.Age)
 }
 
-// A peer that has already beaten keeps what is known of it, and gets the totals from the
-// file.
+// A peer that has already beaten keeps its state, and gets the totals from the file.
 func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	before := newRig(t)
 	web, job, gone := peerID("web-1", HostService), peerID("web-1", "job"), peerID("web-9", HostService)
@@ -117,9 +116,9 @@ func (r *rig) announce(a *sender, backIn time.Duration) {
 	r.observe(b)
 }
 
-// A promise that the file brings late applies to a peer that has already beaten, until the
-// promise ends, unless another process or another life of the sender has kept it, or there is
-// a later one.
+// If a promise is restored after the peer has already beaten, it applies until it ends, unless
+// another process or another life of the sender has kept it, or the peer has made a later
+// promise.
 func TestLatePromiseHolds(t *testing.T) {
 	const promised, tillRestored = 2 * time.Minute, 5 * time.Second
 	nothing := func(*rig, *sender) {}
@@ -185,8 +184,8 @@ func TestLatePromiseHolds(t *testing.T) {
 }
 
 // A collector may read its state file after the first beats. A process that has beaten
-// meanwhile is a peer. If a record says that it holds the place of another process, which
-// beats again, that makes no second peer of it and is not its death.
+// meanwhile is a peer. If a record says that this process has replaced another one, and the
+// other one beats again, the process does not become a second peer and is not reported dead.
 func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 	const source = "10.0.0.1"
 	beat := func(pid uint32, conn ConnID) Beat {
@@ -219,8 +218,8 @@ func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 	}
 }
 
-// The same for whatever a few processes of one address did before and meanwhile: the
-// invariants hold at each step, and when all of them beat none is reported dead.
+// The same is true for random actions of a few processes of one address before and meanwhile:
+// the invariants hold at each step, and when all processes beat, none is reported dead.
 func TestLateRecordsKeepTheInvariants(t *testing.T) {
 	t.Parallel()
 	const pids, source = 4, "10.0.0.1"
@@ -239,7 +238,7 @@ func TestLateRecordsKeepTheInvariants(t *testing.T) {
 					beat(c, pid, next)
 					c.ended(next, Closed)
 				case 1, 2:
-					beat(c, pid, ConnID(pid)) // its long one
+					beat(c, pid, ConnID(pid)) // over its long connection
 				case 3:
 					c.ended(ConnID(pid), Closed)
 				case 4:
@@ -261,7 +260,7 @@ func TestLateRecordsKeepTheInvariants(t *testing.T) {
 			c.restore(&records[i], c.now)
 		}
 		live(c, 30)
-		for range 2 { // all beat over long connections now
+		for range 2 { // now all beat over long connections
 			for pid := range uint32(pids) {
 				beat(c, pid+1, ConnID(pid+1))
 			}

@@ -10,32 +10,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A rig drives a tracker through virtual time, with senders that beat by themselves. All
-// tests that need a tracker use it, and so do the scripts of testdata (scenario_test.go) and
-// the random models. If checked is set, the invariants of the tracker are checked after every
-// call.
+// A rig runs a tracker in virtual time, with senders that beat automatically. All tests that
+// need a tracker use it, and so do the scripts of testdata (scenario_test.go) and the random
+// models. If checked is set, the invariants of the tracker are checked after every call.
 type rig struct {
 	t       testing.TB
 	opts    Options
 	tracker *Tracker
-	start   time.Time // it ticks at whole tenths of a second after that
+	start   time.Time // ticks are at whole tenths of a second after start
 	now     time.Time
 	senders []*sender
 	told    []said
 	checked bool
-	fixed   bool                     // beats declare the margin of the options, so that lateness does not stretch it
-	hook    func(Fate, []Transition) // receives what is reported; may be nil
+	fixed   bool                     // beats declare the margin of the options, so that lateness does not extend it
+	hook    func(Fate, []Transition) // receives the reports of the tracker; may be nil
 }
 
-// A sender beats for one peer until it is paused. What it sends while paused is lost.
+// A sender beats for one peer until it is paused. Beats that it sends while it is paused are
+// lost.
 type sender struct {
 	beat   Beat
 	next   time.Time
 	paused bool
-	lost   func() bool // of one beat; may be nil
+	lost   func() bool // reports whether a beat is lost; may be nil
 }
 
-// A said is a transition and when it was reported.
+// A said is a transition with the time at which it was reported.
 type said struct {
 	Transition
 	at time.Time
@@ -43,8 +43,8 @@ type said struct {
 
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-// slack is how much later than its deadline a death may be reported: at the second tick that
-// finds it so, and the deadline may be anywhere between two ticks.
+// slack is how much later than its deadline a death may be reported: it is reported at the
+// second tick after the deadline, which may be anywhere between two ticks.
 const slack = 3 * TickInterval
 
 func defaults() Options {
@@ -66,7 +66,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 
 func peerID(source, service string) ID { return ID{Source: source, Service: service} }
 
-// hosts names n hosts.
+// hosts returns the IDs of n hosts.
 func hosts(n int) []ID {
 	ids := make([]ID, n)
 	for i := range ids {
@@ -75,7 +75,7 @@ func hosts(n int) []ID {
 	return ids
 }
 
-// addrOf returns an address that no other connection comes from.
+// addrOf returns an address that is different for each connection.
 func addrOf(conn ConnID) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(conn >> 16), byte(conn >> 8), byte(conn)})
 }
@@ -117,8 +117,8 @@ func (r *rig) restore(record *Record, saved time.Time) {
 	r.hear(r.tracker.Restore(record, saved, r.now))
 }
 
-// restart makes another collector continue after a while from what this one knows. What is
-// sent meanwhile is lost. What becomes of the peers is not reported.
+// restart makes another collector continue after the time down from the records of this one.
+// Beats sent meanwhile are lost. The restored states are not reported.
 func (r *rig) restart(down time.Duration) {
 	records := make([]Record, r.tracker.Len())
 	for i := range records {
@@ -156,7 +156,7 @@ func (r *rig) keep(b Beat, ids ...ID) []*sender {
 	return all
 }
 
-// join makes peers beat that one sender of each host watches.
+// join makes peers beat through one sender on each host, which watches them.
 func (r *rig) join(every time.Duration, ids ...ID) []*sender {
 	return r.keep(Beat{Interval: every, Run: "daemon", Watched: true}, ids...)
 }
@@ -171,7 +171,7 @@ func setPaused(paused bool, senders []*sender) {
 	}
 }
 
-// send makes those beat whose time has come.
+// send makes the senders beat that are due.
 func (r *rig) send() {
 	for _, s := range r.senders {
 		for ; !s.next.After(r.now); s.next = s.next.Add(s.beat.Interval) {
@@ -183,8 +183,8 @@ func (r *rig) send() {
 	}
 }
 
-// pass lets time pass. The collector ticks ten times a second; what was sent since the last
-// tick is received after it.
+// pass lets time pass. The collector ticks ten times a second; beats that were sent since the
+// last tick are received after it.
 func (r *rig) pass(d time.Duration) {
 	r.send()
 	end := r.now.Add(d)
@@ -202,7 +202,7 @@ func (r *rig) nextTick() time.Time {
 	return r.start.Add(at + TickInterval - at%TickInterval)
 }
 
-// stall lets time pass while the collector does not listen. What is sent meanwhile is
+// stall lets time pass while the collector does not listen. Beats that are sent meanwhile are
 // received when it listens again, before it ticks.
 func (r *rig) stall(d time.Duration) {
 	r.now = r.now.Add(d)

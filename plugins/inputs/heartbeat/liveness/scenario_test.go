@@ -20,9 +20,9 @@ import (
 var update = flag.Bool("update", false, "write what happens into the scenarios; read the difference before you commit it")
 
 // TestScenarios plays the scripts of testdata. A line of a script is an option, or a time and
-// what happens then; the lines below it, after "->", are what the tracker reports. Between
-// the lines the collector ticks and senders beat. A time like +50s is counted from the line
-// before; without a time it happens at once. A line "== TITLE" starts over, with the options
+// an event; the lines below it, after "->", are the reports of the tracker. Between the lines
+// the collector ticks and senders beat. A time like +50s is counted from the line before;
+// without a time, the event happens at once. A line "== TITLE" starts over, with the options
 // from the beginning.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -46,8 +46,8 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// Every script states what it shows, and every part of it has some result: one that plays
-// nothing would hide that.
+// Every script begins with its purpose, and every part of it has some result: otherwise a
+// script that plays nothing would not be noticed.
 func TestScenariosHaveResults(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -67,11 +67,11 @@ func TestScenariosHaveResults(t *testing.T) {
 type scenario struct {
 	*rig
 	t      *testing.T
-	path   map[ConnID]Path       // what the kernel knows of a connection; 0 stands for all others
-	from   map[ConnID]netip.Addr // the addresses of connections: those of the beats over them, if these have one
-	script bytes.Buffer          // the lines played and what they caused
-	shown  []shown               // since the last line
-	ids    map[int64]string      // what was reported, by event ID
+	path   map[ConnID]Path       // the path that the kernel reports for a connection; 0 stands for all others
+	from   map[ConnID]netip.Addr // the address of each connection: that of the beats over it, if they have one
+	script bytes.Buffer          // the lines that were played and their results
+	shown  []shown               // results since the last line
+	ids    map[int64]string      // the reports, by event ID
 }
 
 func newScenario(t *testing.T) *scenario {
@@ -169,7 +169,7 @@ func (s *scenario) rule(text string) {
 	}
 }
 
-// time returns the time that word gives, since the epoch.
+// time returns the time in word, since the epoch.
 func (s *scenario) time(word string) time.Duration {
 	span, err := time.ParseDuration(strings.TrimPrefix(word, "+"))
 	require.NoError(s.t, err)
@@ -234,7 +234,7 @@ func (s *scenario) event(words []string) {
 	}
 }
 
-// look shows what is known.
+// look shows the state of the tracker.
 func (s *scenario) look(words []string) {
 	switch words[0] {
 	case "near":
@@ -375,7 +375,7 @@ func (s *scenario) locate(b *Beat) {
 	}
 }
 
-// splitNames returns the peers that words begin with, and the rest.
+// splitNames returns the peers at the beginning of words, and the rest.
 func splitNames(words []string) (ids, parts []string) {
 	n := slices.IndexFunc(words, func(word string) bool { return strings.Contains(word, "=") || !strings.Contains(word, "/") })
 	if n < 0 {
@@ -399,7 +399,7 @@ func parseConns(t *testing.T, text string) []ConnID {
 	return conns
 }
 
-// integer returns value as a number if key is one that has a number.
+// integer returns value as a number if key is one of keys.
 func integer(t *testing.T, key, value string, keys ...string) int64 {
 	if !slices.Contains(keys, key) {
 		return 0
@@ -409,7 +409,7 @@ func integer(t *testing.T, key, value string, keys ...string) int64 {
 	return n
 }
 
-// duration returns value as a time if key is one that has a time.
+// duration returns value as a duration if key is one of keys.
 func duration(t *testing.T, key, value string, keys ...string) time.Duration {
 	if !slices.Contains(keys, key) {
 		return 0
@@ -464,15 +464,15 @@ func (s *scenario) tell(fate Fate, transitions []Transition) {
 
 var counted = regexp.MustCompile(`^(.*?)(\d+)((?:/[a-z]*)?)$`)
 
-// collapsed returns lines as text. If the same happens to web-1, web-2 and web-3 at one
-// instant, in this order, it is one line about web-1..3.
+// collapsed returns lines as text. If the same event happens to web-1, web-2 and web-3 at one
+// instant, in this order, the result is one line about web-1..3.
 func collapsed(lines []shown) []string {
 	var texts []string
 	for i := 0; i < len(lines); {
 		l := lines[i]
 		n, id := 1, l.id
 		if m := counted.FindStringSubmatch(l.id); m != nil {
-			first, _ := strconv.Atoi(m[2]) //nolint:errcheck // the pattern says so
+			first, _ := strconv.Atoi(m[2]) //nolint:errcheck // the pattern matches only digits
 			for _, step := range []int{1, -1} {
 				last := first
 				for i+n < len(lines) && lines[i+n] == (shown{l.before, fmt.Sprint(m[1], last+step, m[3]), l.after}) {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Collectors that recorded different ends of a peer while they were parted agree when they
-// meet.
+// Collectors that recorded different ends of a peer while they were separated agree on one
+// when they meet.
 func TestEndsThatDiffer(t *testing.T) {
 	second := Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}
 	left, finished := Beat{Process: first, Status: SaysLeaving}, Beat{Process: first, Status: SaysLeaving, HasExitCode: true}
@@ -65,8 +65,8 @@ func TestEndsThatDiffer(t *testing.T) {
 	}
 }
 
-// A collector that has just started with a clock that was set does not know when the last
-// beat of a peer was: an end from before does not end a peer that is alive here.
+// A collector that has just started with a clock that was set does not know when the last beat
+// of a peer was: an end from before the restart does not end a peer that is alive here.
 func TestEndFromBeforeARestart(t *testing.T) {
 	next := Process{Boot: "other", PID: 8, Start: time.Minute}
 	for name, process := range map[string]Process{"the same process": first, "the one after it": next} {
@@ -84,7 +84,7 @@ func TestEndFromBeforeARestart(t *testing.T) {
 			p.one.observe(Beat{ID: shop, Process: process, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.2", Seq: 100})
 			p.pass(time.Second)
 			p.two.tracker = New(p.two.opts, p.two.now)
-			saved.Heard, saved.Since = p.two.now.Add(-100*time.Millisecond), p.two.now // as its clock has it
+			saved.Heard, saved.Since = p.two.now.Add(-100*time.Millisecond), p.two.now // according to its clock
 			p.two.restore(&saved, p.two.now)
 			p.parted = false
 			p.round()
@@ -129,7 +129,7 @@ func TestMateThatMissedAChangeIsInformed(t *testing.T) {
 	}
 }
 
-// That mates were asked about a peer does not mean that it has beaten.
+// A question to the mates about a peer does not show that the peer has beaten.
 func TestAskedIsNotHeard(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	beating(r, 1, first)
@@ -141,8 +141,8 @@ func TestAskedIsNotHeard(t *testing.T) {
 	require.Greater(t, r.view(shop).Age, time.Minute)
 }
 
-// The reason in a goodbye is that of its process, even if the process before has left and no
-// beat of this one was received.
+// The reason in a goodbye applies to its own process, even if the previous process has left
+// and no beat of the new one was received.
 func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	r := newRig(t)
 	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 1})
@@ -152,8 +152,8 @@ func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	require.Equal(t, "left leaving", r.is(shop))
 }
 
-// A sender that is restarted has another life. What the next life reports to only one
-// collector is later than the goodbye of the life before.
+// A sender that is restarted has another life. A report of the new life to only one collector
+// is later than the goodbye of the previous life.
 func TestEndOfTheNextLife(t *testing.T) {
 	finished := Beat{Status: SaysLeaving, HasExitCode: true}
 	for _, c := range []struct {
@@ -206,8 +206,8 @@ func TestEndOfTheNextLife(t *testing.T) {
 	}
 }
 
-// The goodbye of the life before does not matter to a collector that has received beats of
-// the next one, whether it was delayed on its way to a mate, or the mate was away.
+// A collector that has received beats of the new life ignores the goodbye of the previous
+// life, which was delayed on its way to a mate or received while the mate was away.
 func TestOldGoodbye(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		t.Run(map[bool]string{false: "on a slow path", true: "of a mate that was away"}[away], func(t *testing.T) {
@@ -244,7 +244,8 @@ func TestOldGoodbye(t *testing.T) {
 	}
 }
 
-// What a collector knows of two processes shows which one came later, whatever clocks show.
+// If a collector knows both processes, it knows which one is the later, even if the clocks are
+// wrong.
 func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
 	next := Process{Boot: "other", PID: 8, Start: time.Minute}
 	p := newPair(t)
@@ -270,7 +271,7 @@ func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
 	}
 }
 
-// A silence within an announced window is no end that a beat has reported.
+// A silence within an announced window does not count as an end that a beat has reported.
 func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
 	for by, want := range map[string]string{"": "alive beat", "by hand": "left leaving"} {
 		r := newRig(t, func(o *Options) { o.Mates = true })
@@ -286,8 +287,8 @@ func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
 	}
 }
 
-// The time of an end from before a restart of a mate is uncertain: it does not count more
-// than what was seen here.
+// The time of an end from before a restart of a mate is uncertain: it does not count more than
+// an end that was observed here.
 func TestEndFromBeforeARestartCountsLess(t *testing.T) {
 	for extended, want := range map[bool]string{true: "dead silence", false: "left leaving"} {
 		r := newRig(t, func(o *Options) { o.Mates = true })
@@ -309,7 +310,7 @@ func TestEndFromBeforeARestartCountsLess(t *testing.T) {
 	}
 }
 
-// Beats that keep arriving long after a goodbye were not on their way: the goodbye was sent
+// Beats that keep arriving long after a goodbye were not sent before it: the goodbye was sent
 // by hand, and was wrong.
 func TestGoodbyeThatWasWrong(t *testing.T) {
 	for beats, want := range map[time.Duration]string{10 * time.Second: "left leaving", backlog + 10*time.Second: "dead silence"} {
@@ -353,8 +354,8 @@ func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
 	}
 }
 
-// A mate that has received the last beat of a peer is lost. For the others the peer has died,
-// if they have reported so after that beat: not if they did before.
+// A mate that has received the last beat of a peer is lost. The other collectors show the peer
+// dead if they reported its death after that beat, but not if they reported it before.
 func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
 	for since, state := range map[time.Duration]State{2 * time.Second: Dead, 15 * time.Second: Unknown} {
 		r, word := foreign(t)
@@ -369,7 +370,8 @@ func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
 	}
 }
 
-// The number of deaths of a peer is what the mate reports that receives its beats.
+// The number of deaths of a peer is the number that is reported by the mate that receives its
+// beats.
 func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
 	r, word := foreign(t)
 	word.State, word.Reason, word.Deaths = Dead, ReasonSilence, 1
@@ -382,8 +384,8 @@ func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
 	require.EqualValues(t, 3, r.view(shop).Deaths)
 }
 
-// A mate that does not know whether a process is alive does not make it the one that has
-// ended here.
+// If a mate does not know whether a process is alive, its report does not make that process
+// the one that has ended here.
 func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 1})
@@ -398,8 +400,8 @@ func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 	require.Equal(t, "left leaving", r.is(shop))
 }
 
-// A late report, over a slow path, of a run whose end a mate received long ago is not another
-// end of it.
+// If a late report arrives over a slow path about a run whose end a mate received long ago, it
+// is not a second end of the run.
 func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	p := newPair(t)
 	job := peerID("web-1", "job")
@@ -413,7 +415,7 @@ func TestRunsOfAJobOverASlowPath(t *testing.T) {
 		end.Seq, end.Status, end.HasExitCode, end.ExitCode = 2, SaysDead, true, 3
 		p.two.observe(b)
 		if run == 2 {
-			break // it goes on
+			break // the last run continues
 		}
 		p.pass(time.Second)
 		p.two.observe(end)
@@ -431,8 +433,8 @@ func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	require.EqualValues(t, 102, p.one.view(job).PID)
 }
 
-// A peer that was dead for all, and is back at a mate, has not been lost to this collector
-// for long.
+// If a peer was dead at all collectors and is back at a mate, the time in which it was dead
+// does not count as a long absence from this collector.
 func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -447,7 +449,7 @@ func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
 	require.False(t, p.one.tracker.byHash[shop.Hash()].foreign())
 }
 
-// A restarting is a sender of one watched process, in one life after another.
+// A restarting is a sender of one watched process that is restarted again and again.
 type restarting struct {
 	*pair
 	beat Beat
@@ -457,8 +459,8 @@ func newRestarting(t *testing.T) *restarting {
 	return &restarting{newPair(t), Beat{ID: shop, Process: first, Watched: true, Interval: 2 * time.Second, Margin: 5 * time.Second}}
 }
 
-// lives beats to some collectors for a while, in a life with its own connection, and returns
-// its goodbye, which is not sent yet.
+// lives runs one life of the sender, with its own connection: it beats to some collectors for
+// the time d. It returns the goodbye of that life, which is not sent yet.
 func (r *restarting) lives(life string, conn ConnID, d time.Duration, to ...*rig) Beat {
 	r.beat.Run, r.beat.Conn, r.beat.Seq = life, conn, 0
 	for ; d > 0; d -= r.beat.Interval {
@@ -473,26 +475,25 @@ func (r *restarting) lives(life string, conn ConnID, d time.Duration, to ...*rig
 	return bye
 }
 
-// Late goodbyes of several lives say nothing about the present one, and nothing about its
-// death.
+// Late goodbyes of several earlier lives affect neither the current life nor its death.
 func TestGoodbyesOfSeveralLives(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		for _, late := range []string{"while it lives", "after its death"} {
 			t.Run(late, func(t *testing.T) {
 				r := newRestarting(t)
 				lives := []string{"a", "b"}
-				if restarted { // a record knows one life before the present one
+				if restarted { // a record contains one life before the current one
 					lives = lives[1:]
 				}
 				byes := make([]Beat, 0, len(lives))
 				for i, life := range lives {
-					to := []*rig{r.one, r.two}[:2-i] // then the path to the other one is slow
+					to := []*rig{r.one, r.two}[:2-i] // then the path to the other collector is slow
 					bye := r.lives(life, ConnID(i+1), 4*time.Second, to...)
 					r.one.observe(bye)
 					byes = append(byes, bye)
 				}
 				r.lives("c", 3, 6*time.Second, r.one)
-				if restarted { // between two messages: its mate sends it nothing about the lives before
+				if restarted { // between two messages: its mate sends it nothing about earlier lives
 					r.parted = true
 					r.one.restart(0)
 					r.two.now = r.one.now
@@ -521,8 +522,8 @@ func TestGoodbyesOfSeveralLives(t *testing.T) {
 	}
 }
 
-// A job that beats once beside a sender does not follow it: the goodbye of the sender counts,
-// although only a mate receives it.
+// A job that beats once beside a sender is not a later life of that sender: the goodbye of the
+// sender counts, although only a mate receives it.
 func TestOneShotBesideASender(t *testing.T) {
 	r := newRestarting(t)
 	bye := r.lives("sender", 1, 6*time.Second, r.one, r.two)
@@ -541,7 +542,7 @@ func TestOneShotBesideASender(t *testing.T) {
 	require.Empty(t, r.one.deaths())
 }
 
-// The sender of an end is also known where the end was learned from a record.
+// The sender of an end is also known to a collector that has learned the end from a record.
 func TestSenderOfAnEndIsInTheRecord(t *testing.T) {
 	r := newRestarting(t)
 	both := []*rig{r.one, r.two}
@@ -559,7 +560,7 @@ func TestSenderOfAnEndIsInTheRecord(t *testing.T) {
 	require.Equal(t, "b", record.EndedBy)
 }
 
-// Two runs of one job whose beats a mate receives: the end of one is not the end of the
+// Two runs of one job whose beats a mate receives: the end of one run is not the end of the
 // other.
 func TestOverlappingRunsThatAMateHears(t *testing.T) {
 	p := newPair(t)
@@ -591,8 +592,8 @@ func TestOverlappingRunsThatAMateHears(t *testing.T) {
 	}
 }
 
-// What a mate reports about the life before arrives late, its beats as well as its goodbye;
-// that is known after a restart, too.
+// Reports of a mate about the previous life arrive late, its beats as well as its goodbye; a
+// restarted collector also knows that they are late.
 func TestFactsOfTheLifeBefore(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		r := newRestarting(t)
@@ -628,8 +629,8 @@ func TestLifeBeforeIsInTheRecord(t *testing.T) {
 	require.Equal(t, "alive beat", r.one.is(shop))
 }
 
-// Of two ends that one sender has reported the later one counts, if they are different ends:
-// a job that has failed and runs well an hour later, while a collector was away.
+// If one sender has reported two different ends, the later one counts: for example, a job has
+// failed and then succeeds an hour later, while a collector was away.
 func TestLaterEndOfOneSender(t *testing.T) {
 	for _, hears := range []bool{true, false} {
 		p := newPair(t)
@@ -656,8 +657,9 @@ func TestLaterEndOfOneSender(t *testing.T) {
 	}
 }
 
-// A peer that has left and was forgotten while a collector was away is forgotten by it, too,
-// instead of being reported dead. A peer that has beaten to it since it began is not.
+// If a peer has left and was forgotten while a collector was away, that collector forgets it
+// too, instead of reporting it dead. A peer that has beaten to the collector since its start
+// is not forgotten.
 func TestForgottenWhileAway(t *testing.T) {
 	for _, heard := range []bool{false, true} {
 		p := newPair(t)
@@ -682,14 +684,15 @@ func TestForgottenWhileAway(t *testing.T) {
 		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
 		if !heard { // both have forgotten it: nothing to report
 			p.one.tracker.HearWords(p.one.now, p.two.tracker.Answer(nil, []uint64{shop.Hash()}, p.two.now), "mate", 0)
-			require.True(t, p.one.tracker.Silent())
+			require.True(t, p.one.tracker.NothingToSend())
 		}
 		require.Empty(t, p.one.deaths())
 	}
 }
 
 // A sender says goodbye over each of its connections, and a beat may be sent over one of them
-// at the same moment: that is no sign of life after the goodbye that a mate has passed on.
+// at the same moment. After a mate has reported the goodbye, such a beat is not a sign of
+// life.
 func TestBeatBesideTheGoodbye(t *testing.T) {
 	for after, state := range map[int64]string{0: "left leaving", sameInstant - 1: "left leaving", sameInstant: "alive beat"} {
 		p := newPair(t)

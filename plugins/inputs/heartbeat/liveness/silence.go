@@ -1,7 +1,7 @@
-// How long a peer may be silent. The operator's terms set the rule; what a process declares,
-// and the schedule learned from its beats, complete it. A declared interval is never
-// shortened: the margin is added to it. Terms may also set a calendar: when beats are due, or
-// the hours at which the peer is expected.
+// This file decides how long a peer may be silent. The operator's terms set the rule; the
+// declarations of a process, and the schedule learned from its beats, complete the rule. A
+// declared interval is never shortened: the margin is added to it. Terms may also set a
+// calendar: when beats are due, or the hours at which the peer is expected.
 
 package liveness
 
@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// MinSilence is the shortest silence that should count as death. With less, a lost packet
-	// would be a death: TCP waits a second before its first retransmission (RFC 6298).
+	// MinSilence is the shortest silence that should count as death. With a shorter one, a
+	// lost packet would cause a death: TCP waits a second before its first retransmission (RFC
+	// 6298).
 	MinSilence = 2 * time.Second
 	// maxMargin is the longest margin beyond a declared interval: a daily job is reported
 	// missing after 25 hours, not after 3.5 days.
@@ -24,48 +25,48 @@ const (
 	// maxStretch is how far lateness can stretch a margin.
 	maxStretch = 4
 
-	// mayMiss is the longest allowed silence at which a missed beat of a peer without an open
-	// connection is ignored: the next one comes soon.
+	// A missed beat of a peer without an open connection is ignored if its allowed silence is
+	// at most mayMiss: the next beat comes soon.
 	mayMiss = 5 * time.Minute
 	// aroundAway extends the time in which no collector listened: a beat that was due up to
 	// this long before or after it may have been lost.
 	aroundAway = time.Minute
-	// soonBack is the most by which a silence is prolonged because the collector was
-	// restarted: the sender has to find the next one.
+	// soonBack limits by how much the allowed silence is prolonged after a restart of the
+	// collector: the sender must reconnect.
 	soonBack = time.Minute
 )
 
-// Terms are what the operator allows a peer.
+// Terms are the rules that the operator sets for a peer.
 type Terms struct {
 	DeadAfter    time.Duration // silence allowed to a peer that declares no interval; > 0
-	MaxDeadAfter time.Duration // upper limit for one that does; 0 for none
-	Margin       int           // beyond a declared interval, in 1/256 of it; > 0; see MarginOf
+	MaxDeadAfter time.Duration // upper limit for a peer that declares an interval; 0 for none
+	Margin       int           // time added to a declared interval, in 1/256 of that interval; > 0; see MarginOf
 	Patience     time.Duration // accepted delay beyond an interval or a due time, instead of Margin; 0 for none
 	Grace        time.Duration // from the end of a long connection without a goodbye to death; >= 0
 	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three of its intervals; 0 keeps it forever
 
 	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for the declared interval
 	Hours     *calendar.Hours    // the hours at which the peer is expected; nil for always
-	Ephemeral bool               // a peer that falls silent has left
+	Ephemeral bool               // a peer that falls silent counts as left
 
-	Fixed bool   // DeadAfter applies, whatever interval is declared
-	Rule  string // the name of the rule that set a silence; empty for the option that set it
+	Fixed bool   // DeadAfter applies even if the peer declares an interval
+	Rule  string // the name of the rule for this peer; empty if an option applies
 }
 
-// MarginOf returns the margin that allows that many beats, at least 1, to be missed. It ends
-// halfway between two beats: at a whole multiple of the interval, the beat after a lost one
-// would race the deadline, and a lost beat would be a coin toss.
+// MarginOf returns the margin that allows missedBeats beats, at least 1, to be missed. The
+// margin ends halfway between two beats. If it ended at a whole multiple of the interval, it
+// would be a matter of chance whether the beat after a lost one arrives before the deadline.
 func MarginOf(missedBeats int) int { return (2*missedBeats - 1) * marginUnit / 2 }
 
 // A Silence is how long a peer may be silent. Suspect is less than Dead.
 type Silence struct {
-	Suspect time.Duration // after which it is suspect
-	Dead    time.Duration // after which it is dead; at least Options.MinSilence
+	Suspect time.Duration // the silence after which the peer is suspect
+	Dead    time.Duration // the silence after which the peer is dead; at least Options.MinSilence
 	Rule    string        // its origin: an option, a declaration, or Terms.Rule
 }
 
-// SilenceFor returns the silence that would be allowed to the peer of b, if this were its
-// first beat.
+// SilenceFor returns the silence that would be allowed to the peer of b, if b were its first
+// beat.
 func (t *Tracker) SilenceFor(b *Beat) Silence {
 	terms := t.termsOf(b.ID, b.Addr)
 	if terms.Schedule != nil {
@@ -97,13 +98,13 @@ func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
 	}
 	for _, e := range t.expectations.byID[id] {
 		if e.Schedule != nil && terms.Schedule == nil {
-			return e.scheduled(terms)
+			return e.termsWithSchedule(terms)
 		}
 	}
 	return terms
 }
 
-// renew allows o, a process of p, its whole silence, starting at from.
+// renew restarts the deadlines of o, a process of p: its whole allowed silence begins at from.
 func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	var silence Silence
 	if p.terms.Schedule != nil {
@@ -117,9 +118,9 @@ func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
 
-// silence returns the silence that the terms allow a peer with that interval, 0 for none
-// declared. declared is its declared margin, which applies as it is. s is its schedule, nil
-// until it is learned. heard is when the silence began.
+// silence returns the silence that the terms allow to a peer with the given interval, which is
+// 0 if none is declared. declared is the declared margin, which applies unchanged. s is the
+// schedule, or nil if none is learned yet. heard is when the silence began.
 func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard time.Duration) Silence {
 	if interval == 0 || t.Fixed {
 		return t.named(split(interval, t.DeadAfter), "dead_after")
@@ -140,7 +141,8 @@ func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard tim
 	return t.named(split(interval, dead), rule)
 }
 
-// named returns s with the rule of the terms as its origin, or else with rule.
+// named returns s with its Rule set to the rule of the terms, if they have one, or else to
+// rule.
 func (t *Terms) named(s Silence, rule string) Silence {
 	s.Rule = rule
 	if t.Rule != "" {
@@ -149,10 +151,10 @@ func (t *Terms) named(s Silence, rule string) Silence {
 	return s
 }
 
-// split returns the silence that ends in death after dead. The peer is suspect after a
+// split returns the silence after which a peer is dead after dead. The peer is suspect after a
 // quarter of the time between the due beat and death.
 func split(interval, dead time.Duration) Silence {
-	if interval == 0 || dead <= interval { // or a ceiling below the interval
+	if interval == 0 || dead <= interval { // the upper limit may be below the interval
 		return Silence{Suspect: dead / 2, Dead: dead}
 	}
 	return Silence{Suspect: interval + (dead-interval)/4, Dead: dead}
@@ -186,17 +188,17 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 const (
 	// learningBeats is for how many beats phase and interval are learned quickly.
 	learningBeats = 32
-	// maxLateness limits the lateness learned from one beat, in declared intervals. It is
-	// clipped, never dropped: a detector that learns only from good days is wrong about bad
-	// ones.
+	// maxLateness limits the lateness learned from one beat, in declared intervals. Greater
+	// lateness counts as this much and is never ignored: a detector that learns only from good
+	// days is wrong about bad ones.
 	maxLateness = 4
 	// maxLead limits by how much a beat that came early prolongs the wait for the next one,
 	// in declared intervals.
 	maxLead = 8
-	// maxDrift: the measured interval may be longer than the declared one by 1/maxDrift of
-	// it, and as short as 1/maxDrift of it.
+	// The measured interval may be longer than the declared one by 1/maxDrift of it, and as
+	// short as 1/maxDrift of it.
 	maxDrift = 4
-	// maxOff is how many intervals a beat may be off the schedule before the schedule no
+	// maxOff is by how many intervals a beat may be off schedule. Beyond that the schedule no
 	// longer applies: the sender was suspended, or restarted its numbers.
 	maxOff = 64
 	// maxSteps is how many beats may be missing before the next one restarts the schedule.
@@ -207,21 +209,21 @@ const (
 // due, and how late they usually are. It is a tracking filter whose wait is tied to when the
 // next beat is due (Chen, Toueg and Aguilera, IEEE Transactions on Computers 51(5), 2002) and
 // whose margin follows the lateness (Jacobson, SIGCOMM 1988, as Bertier, Marin and Sens apply
-// it, DSN 2002). It needs no window: only five integers. docs/decisions/0008 says why it
-// learns what it does.
+// it, DSN 2002). It needs no window of past beats, only five integers. docs/decisions/0008
+// gives the reasons.
 type schedule struct {
 	phase    time.Duration // when the last beat was due, since the tracker's epoch
 	interval time.Duration // between declared/maxDrift and declared+declared/maxDrift; 0 while nothing is known
 	lateness time.Duration // smoothed over 16 beats; <= maxLateness intervals
 	taught   uint8         // number of beats it was learned from, at most learningBeats+1
-	young    bool          // only one beat is known; senders spread their second beats, so as not to beat in step
+	young    bool          // only one beat is known; senders vary the time of their second beats, so that they do not beat at the same time
 }
 
 // steps returns by how many beats b follows the previous one of o, a process of p. 0 means
-// that the schedule starts over: the schedule of a run that is over says nothing about
-// another run, except that one-shot runs make one schedule together. Numbers are the best
-// evidence. Without them, no beat is missing on a long connection, because TCP loses none;
-// otherwise only the gap is known.
+// that the schedule starts over: the schedule of a run does not apply to another run, except
+// that one-shot runs share one schedule. The numbers of beats are the best evidence. Without
+// numbers, no beat is missing on a long connection, because TCP loses none; otherwise only the
+// gap is known.
 func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	s, over := &o.schedule, o.linkOver(b.Conn)
 	switch {
@@ -237,10 +239,10 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
 }
 
-// learn learns from a beat of o when the next ones are due. The beat came gap after the
-// previous one; lost is how long the collector has just not listened. A new interval begins a
-// new schedule. A beat that was read late because the collector was stalled advances the
-// schedule but does not change it.
+// learn learns from a beat of o when the next beats are due. The beat came gap after the
+// previous one; lost is for how long the collector was not listening just before it read the
+// beat. A new interval begins a new schedule. A beat that was read late because the collector
+// was stalled advances the schedule but does not change it.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
 	if o.interval != b.Interval {
 		o.schedule, steps = schedule{}, 0
@@ -249,7 +251,7 @@ func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duratio
 	switch at := o.heard; {
 	case b.Interval == 0:
 	case steps == 0 || steps > maxSteps || steps > 1 && gap/time.Duration(steps) < o.schedule.interval/2:
-		o.schedule.begin(at, b.Interval) // its numbers continued, but the time between beats did not
+		o.schedule.begin(at, b.Interval) // the numbers of the beats continued, but their schedule did not
 	case o.schedule.young:
 		o.schedule.phase, o.schedule.young = at, false
 	case at < t.teachFrom || lost > 0:
@@ -268,17 +270,17 @@ func (s *schedule) begin(at, declared time.Duration) {
 	}
 }
 
-// skip advances the schedule by n beats without learning: what was received late because the
-// collector did not listen says nothing about the peer.
+// skip advances the schedule by n beats without learning, because beats that were received
+// late while the collector did not listen show nothing about the peer.
 func (s *schedule) skip(at time.Duration, n int64) {
 	s.phase = min(s.phase+s.interval*time.Duration(n), at)
 }
 
 // learn learns from a beat that came n beats after the previous one.
 func (s *schedule) learn(at, declared time.Duration, n int64) {
-	late := at - s.phase - s.interval           // relative to the beat after the previous one
-	off := late - s.interval*time.Duration(n-1) // relative to this beat
-	lateness := max(off.Abs(), late)            // how much the wait would have needed
+	late := at - s.phase - s.interval           // by the due time of the beat after the previous one
+	off := late - s.interval*time.Duration(n-1) // by the due time of this beat
+	lateness := max(off.Abs(), late)            // how long a wait would have been long enough
 	phaseStep, intervalStep := s.steps(off, declared)
 	s.lateness += (min(lateness, maxLateness*declared) - s.lateness) / 16
 	s.phase += s.interval*time.Duration(n) + phaseStep
@@ -304,13 +306,14 @@ func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Dura
 	return 2 * off / min(n, 16), 2 * off / (n * n)
 }
 
-// stretch returns the silence allowed after a beat at the given time, with a margin stretched
-// by lateness. It is at least interval + margin, and its margin is at most maxMargin.
+// stretch returns the silence allowed after a beat at the given time, with a margin that grows
+// with lateness. The silence is at least interval + margin, and its margin is at most
+// maxMargin.
 //
 // The wait lasts until the next beat is due by the schedule, even if this one came early, and
-// then for the margin. The margin is as many intervals as the operator allows, each as long
-// as the measured interval plus four times its usual lateness, but at most maxStretch
-// measured intervals. TCP waits for four deviations, too (RFC 6298).
+// then for the margin. The margin is as many intervals as the operator allows, each as long as
+// the measured interval plus four times its usual lateness, but at most maxStretch measured
+// intervals. TCP also waits for four deviations (RFC 6298).
 func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration {
 	due := s.interval + min(max(s.phase-heard, 0), maxLead*interval)
 	late := min(s.interval+4*s.lateness, maxStretch*s.interval)
@@ -319,26 +322,27 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 }
 
 // onSchedule reports whether the silence of o, a process of p, follows a calendar schedule. A
-// process that declares an interval and stays connected is a running job: until it ends, it
-// beats at its interval.
+// process that declares an interval and stays connected is a running job: it beats at that
+// interval until it ends.
 func (p *peer) onSchedule(o *process) bool {
-	running := func() bool { return o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong) }
+	running := func() bool { return o.interval > 0 && (o.hasLongConn() || o.lostLong || o.cutLong) }
 	return p.terms.Schedule != nil && !running()
 }
 
-// wall returns the wall time at verdict, a time since the last tick.
+// wall returns the wall time that corresponds to verdict, a verdict time since the last tick.
 func (t *Tracker) wall(verdict time.Duration) time.Time {
 	return time.Unix(0, t.tickWall).Add(verdict - t.tickV)
 }
 
-// awaited returns the silence allowed after a beat at that time, and when the next beat is
-// due.
+// awaited returns the silence allowed after a beat at the given time, and when the next beat
+// is due.
 func (t *Terms) awaited(heard time.Time) (Silence, calendar.Due) {
 	due := t.Schedule.Awaited(heard, t.Patience)
 	return t.named(t.until(due.At, heard), "schedule"), due
 }
 
-// until returns the silence from a time until a due beat is late, and until it is too late.
+// until returns the silence from the given time until a due beat makes its peer suspect, and
+// until it makes it dead.
 func (t *Terms) until(due, from time.Time) Silence {
 	wait := min(max(due.Sub(from), -longAgo), longAgo)
 	return Silence{Suspect: wait + t.Patience/4, Dead: wait + t.Patience}
@@ -351,9 +355,9 @@ func (p *peer) await(due calendar.Due) {
 	}
 }
 
-// followWallClock moves the deadline of p to where it belongs on the wall clock, if its beat
-// is not late yet or the wall clock was set back. The verdict clock falls behind whenever it
-// stops.
+// followWallClock adjusts the deadline of p to the wall clock, if the beat of p is not late
+// yet or the wall clock was set back. It is needed because the verdict clock falls behind
+// whenever it stops.
 func (t *Tracker) followWallClock(p *peer) {
 	if p.due == nil || !p.onSchedule(&p.process) {
 		return
@@ -376,14 +380,14 @@ func (t *Terms) longestInterval() time.Duration {
 // An awaitedBeat is the beat that the tracker waits for.
 type awaitedBeat struct {
 	due      calendar.Due
-	late     time.Duration // by how much later than due the previous one came
+	late     time.Duration // by how much later than due the previous beat came
 	early    time.Duration // how early it may come
 	patience time.Duration // how late it may come
 }
 
 // awaitedBeatOf returns the beat of p that the tracker waits for at the time at, after a beat
-// at heard. It also returns when the first later beat is due that is due after the time
-// after. It reports false if that is unknown.
+// at heard. It also returns the first later due time that is after the time after. It reports
+// false if these are unknown.
 func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
@@ -419,15 +423,15 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// miss reports whether a beat of p, whose last beat was at heard, may have been lost because no
-// collector listened between from and to, which is now. If so, it is unknown whether p is
-// alive, and p has until its next beat is due.
-func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
+// noteMissed reports whether a beat of p, whose last beat was at heard, may have been lost
+// because no collector listened between from and to, which is now. If so, it is unknown
+// whether p is alive, and p is not dead before its next beat is due.
+func (t *Tracker) noteMissed(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
 	}
 	if _, limited := p.limited(); limited {
-		return false // the limit of a running job decides
+		return false // the limit of a running job applies
 	}
 	w, next, known := t.awaitedBeatOf(p, heard, from, to.Add(aroundAway))
 	early, late := aroundAway, w.late+aroundAway
@@ -448,9 +452,9 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	return true
 }
 
-// continueWaiting moves the deadline of p to where it belongs on the wall clock at now, after
-// a time in which no collector listened. If it has passed, p has some time to find us, unless
-// it had that before.
+// continueWaiting adjusts the deadline of p to the wall clock at now, after a time in which no
+// collector listened. If the deadline has passed, p gets some time to reconnect, unless it got
+// that time before.
 func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	silence := p.terms.until(p.due.At, now)
 	if !had {
@@ -460,22 +464,23 @@ func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 }
 
 // missStalled makes p unknown if one of its beats may have been lost while this collector did
-// not listen, since from, the wall time of the tick at the time at. That is no event.
+// not listen, since from, the wall time of the tick at the time at. This change is not an
+// event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {
 	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // it has beaten since
 		return
-	case p.rests():
-		if !t.miss(p, heard, from, now) {
+	case p.waitsForSchedule():
+		if !t.noteMissed(p, heard, from, now) {
 			t.continueWaiting(p, now, false)
 		}
 		p.setWindow(p.deadV, p.windowBy)
 	case p.state.over(), p.foreign():
 		return
 	case p.terms.Hours != nil && p.unknown(ReasonOffHours):
-		t.excuse(p, now)
-	case alone && t.miss(p, heard, from, now):
+		t.restartOffHours(p, now)
+	case alone && t.noteMissed(p, heard, from, now):
 		if !p.expected {
 			t.put(p, Unknown, ReasonRestored)
 		}
@@ -506,12 +511,12 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	}
 	heard := t.wall(t.tickV).Add(p.lastHeard() - t.tick)
 	justBack := now.Sub(t.back) < aroundAway
-	switch missed := justBack && t.miss(p, heard, t.away, now); {
-	case terms.Schedule == nil: // until it declares an interval
-		interval, margin := t.usualOf(p.id(), before)
+	switch missed := justBack && t.noteMissed(p, heard, t.away, now); {
+	case terms.Schedule == nil: // it waits until the peer declares an interval
+		interval, margin := t.intervalWithoutSchedule(p.id(), before)
 		t.declare(&p.process, interval, margin)
 		t.renew(p, &p.process, p.heardV)
-	case !justBack && p.due == nil: // what was due before does not concern this schedule
+	case !justBack && p.due == nil: // an earlier due time does not concern this schedule
 		p.await(terms.Schedule.After(now))
 		t.continueWaiting(p, now, false)
 	case !missed:
@@ -525,7 +530,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// waitAnew makes the tracker wait for the beat of p that its schedule says was due next at the
+// waitAnew makes the tracker wait for the beat of p that, by its schedule, was due next at the
 // time at, after a beat at heard.
 func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	w, _, _ := t.awaitedBeatOf(p, heard, at, now)
@@ -536,16 +541,16 @@ func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	}
 }
 
-// setBack adjusts the wait for p to a wall clock that was set back: the clock may have been
-// wrong for long.
+// setBack adjusts the deadline of p after the wall clock was set back: the clock may have been
+// wrong for a long time.
 func (t *Tracker) setBack(p *peer, now time.Time) {
-	rests := p.rests()
+	rests := p.waitsForSchedule()
 	if p.index < 0 || p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
 		return
 	}
 	if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
 		t.continueWaiting(p, now, false)
-	} else { // a time from the wrong clock
+	} else { // the due time is from the wrong clock
 		p.forgetDue()
 		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
 	}
@@ -555,16 +560,17 @@ func (t *Tracker) setBack(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// dropOtherDue forgets when the next beat of p is due, unless its schedule says the same.
+// dropOtherDue forgets when the next beat of p is due, unless that is a due time of its
+// schedule.
 func (p *peer) dropOtherDue() {
 	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
 		p.forgetDue()
 	}
 }
 
-// usualOf returns the interval and the margin of a peer whose terms have lost their schedule:
-// those of its expectation, or those of the former schedule.
-func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration) {
+// intervalWithoutSchedule returns the interval and the margin of a peer whose terms no longer have a schedule.
+// They come from its expectation or from the former schedule.
+func (t *Tracker) intervalWithoutSchedule(id ID, before *Terms) (interval, margin time.Duration) {
 	for _, e := range t.expectations.byID[id] {
 		if e.Interval > 0 {
 			return e.Interval, e.Margin
@@ -573,7 +579,7 @@ func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration)
 	return before.Schedule.Apart(), before.Patience
 }
 
-// sameSchedule reports whether beats are due at the same times under both.
+// sameSchedule reports whether beats are due at the same times under t and other.
 func (t *Terms) sameSchedule(other *Terms) bool {
 	if t.Schedule == nil || other.Schedule == nil {
 		return t.Schedule == other.Schedule
@@ -581,10 +587,10 @@ func (t *Terms) sameSchedule(other *Terms) bool {
 	return t.Schedule.String() == other.Schedule.String() && t.Patience == other.Patience
 }
 
-// excuse reports whether p is not expected at this hour. If so, its silence is counted from
-// the start of its next hours; otherwise from the start of the present ones, if it was silent
-// before them.
-func (t *Tracker) excuse(p *peer, now time.Time) bool {
+// restartOffHours reports whether p is not expected at this hour. If so, its silence counts
+// from the start of its next hours. Otherwise, if it was silent before the current hours
+// began, its silence counts from their start.
+func (t *Tracker) restartOffHours(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	startV, just := t.tickV+span.Until.Sub(now), true
 	if span.Within {
@@ -594,7 +600,7 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 		silence := t.silence(p, o)
 		switch suspectV, deadV := startV+silence.Suspect, startV+silence.Dead; {
 		case o.heardV >= startV:
-		case just && p.unknown(ReasonOffHours): // the verdict clock may have fallen behind since
+		case just && p.unknown(ReasonOffHours): // the verdict clock may have fallen behind meanwhile
 			o.suspectV, o.deadV = suspectV, deadV
 		default:
 			o.suspectV, o.deadV = max(o.suspectV, suspectV), max(o.deadV, deadV)
@@ -603,16 +609,16 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// startOfHours returns when hours that began ago before the last tick began on the verdict
-// clock. It reports true if this collector did not listen at that moment: the hours then
-// begin when it listens again. Hours that began before this collector did are handled by its
-// records.
+// startOfHours returns the verdict time at which the current hours began, which was ago before
+// the last tick. It reports true if this collector did not listen at that moment: then the
+// hours begin when it listens again. If the hours began before this collector started, its
+// records handle them.
 func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bool) {
 	since := t.tick - t.stallEnd
 	switch {
 	case ago > t.tick:
 		return -never, false
-	case ago < since: // no time was lost since
+	case ago < since: // the clock has not stopped since
 		return t.tickV - ago, false
 	case ago <= since+t.stall+maxTick:
 		return t.tickV - since, true
@@ -625,7 +631,7 @@ func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bo
 func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	switch span := p.terms.Hours.At(now); {
 	case !span.Within:
-		t.excuse(p, now)
+		t.restartOffHours(p, now)
 	case saved.Before(span.From):
 		silence := t.silence(p, &p.process)
 		p.suspectV, p.deadV = max(p.suspectV, t.tickV+silence.Suspect), max(p.deadV, t.tickV+silence.Dead)
@@ -639,16 +645,16 @@ func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
-// excused makes p unknown if it is silent at an hour at which it is not expected.
-func (t *Tracker) excused(p *peer, verdict time.Duration, now time.Time) bool {
-	off := p.unknown(ReasonOffHours) // its deadline must be kept up to date
-	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.excuse(p, now) {
+// noteOffHours makes p unknown if it is silent at an hour at which it is not expected.
+func (t *Tracker) noteOffHours(p *peer, verdict time.Duration, now time.Time) bool {
+	off := p.unknown(ReasonOffHours) // the deadline must be updated
+	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.restartOffHours(p, now) {
 		return false
 	}
 	t.isolation.removeSilent(p.host)
 	if !p.expected {
 		t.become(p, Unknown, ReasonOffHours, now)
-		p.reason, p.changed = ReasonOffHours, true // also if it was unknown before
+		p.reason, p.changed = ReasonOffHours, true // even if it was unknown before
 	}
 	return true
 }

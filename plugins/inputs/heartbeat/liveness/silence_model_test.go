@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A chance is a peer, its path and its options, drawn at random.
+// A chance is a random choice of a peer, its path and its options.
 type chance struct {
 	opts     Options
 	fixed    bool          // see rig
@@ -46,7 +46,8 @@ func drawChance(rnd *rand.Rand) *chance {
 	return c
 }
 
-// A watcher checks what is reported about one peer against what was promised.
+// A watcher compares the reports about one peer with the silences that the tracker has
+// promised.
 type watcher struct {
 	*rig
 	name     string
@@ -60,9 +61,9 @@ type watcher struct {
 	due      int // ticks past the deadline
 }
 
-// TestNoDeathBeforeItsPromise plays 10,000 peers: none is reported dead before the silence
-// has passed that was promised with its last beat, and none later than at the second tick
-// after it.
+// TestNoDeathBeforeItsPromise simulates 10,000 peers: none is reported dead before the silence
+// has passed that the tracker promised at its last beat, and none later than at the second
+// tick after that.
 func TestNoDeathBeforeItsPromise(t *testing.T) {
 	t.Parallel()
 	const parts, each = 10, 1000
@@ -105,8 +106,8 @@ func (w *watcher) play() {
 	require.Equal(w.t, Dead, w.state, w.name)
 }
 
-// until lets time pass. It does not tick where nothing can happen: ticks that are not near a
-// deadline cost time and prove nothing.
+// until lets time pass. It leaves out the ticks at which nothing can change, because ticks
+// that are not near a deadline only make the test slower.
 func (w *watcher) until(end time.Duration) {
 	for w.lastTick+TickInterval <= end {
 		w.at = w.lastTick + TickInterval
@@ -144,7 +145,8 @@ func (w *watcher) beat(seq int64) {
 	w.bounds()
 }
 
-// bounds checks the promise itself: at least interval and margin, and at most what is stated.
+// bounds checks the promised silence itself: it is at least the interval plus the margin, and
+// at most the documented limit.
 func (w *watcher) bounds() {
 	terms, silence := &w.c.opts.Terms, w.promised
 	least := terms.silence(w.c.interval, 0, nil, 0).Dead

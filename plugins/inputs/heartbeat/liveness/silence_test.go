@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A margin is (missed_beats - 1/2) intervals, at most an hour, and then the largest odd
-// number of half intervals that fits.
+// A margin is (missed_beats - 1/2) intervals. If that is more than an hour, the margin is the
+// largest odd number of half intervals within an hour.
 func TestAllowedSilence(t *testing.T) {
 	for _, c := range []struct {
 		missed                  int
@@ -88,7 +88,7 @@ func TestRuleReplacesTheTerms(t *testing.T) {
 	require.Equal(t, time.Minute, c.observe(Beat{ID: quick, Interval: time.Second, Addr: netip.MustParseAddr("10.0.0.9")}).Silence.Dead, out)
 }
 
-// Each run of a cron job is a run of its own, but together they make one schedule: a peer
+// Each execution of a cron job is a separate run, but all of them share one schedule: a peer
 // that is often late gets a longer margin here too.
 func TestOneShotsMakeOneSchedule(t *testing.T) {
 	c := newRig(t)
@@ -97,14 +97,14 @@ func TestOneShotsMakeOneSchedule(t *testing.T) {
 	for n := range 40 {
 		b.Run = fmt.Sprint("run-", n)
 		out = c.observe(b)
-		c.pass(time.Minute + time.Duration(1-2*(n%2))*15*time.Second) // late, and on time again
+		c.pass(time.Minute + time.Duration(1-2*(n%2))*15*time.Second) // late and early in turn
 	}
 	require.Greater(t, out.Silence.Dead, 250*time.Second)
 }
 
-// TestScheduleAgreesWithReference plays 2,000 beats of a bad radio link, with the deadlines
-// that the reference of internal/verdicts gives them. The reference begins with an interval
-// that is 3 % wrong, on purpose, and with a lateness.
+// TestScheduleAgreesWithReference plays 2,000 beats of a bad radio link and compares the
+// deadlines with those of the reference in internal/verdicts. The reference intentionally
+// begins with an interval that is 3 % wrong, and with a lateness.
 func TestScheduleAgreesWithReference(t *testing.T) {
 	t.Parallel()
 	const declared = time.Second
@@ -144,8 +144,7 @@ func golden(t *testing.T) [][3]int64 {
 	return beats
 }
 
-// A job that runs once a year may be waited for, and may promise to be back, for longer than
-// a year.
+// The wait for a job that runs once a year may be longer than a year, and so may its promise.
 func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
 	const day = 24 * time.Hour
 	r := newRig(t)

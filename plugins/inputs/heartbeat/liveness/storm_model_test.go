@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestInvariantsHoldWhateverHappens does everything to a tracker that can happen to one,
-// including restarts of its collector, and checks after each step whether it is still
-// consistent with itself and with what it has reported.
+// TestInvariantsHoldWhateverHappens makes random calls to a tracker, including restarts of its
+// collector, and checks after each step that the tracker is still consistent with itself and
+// with its reports.
 func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -22,7 +22,7 @@ func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	}
 }
 
-// A storm is a tracker and everything that is done to it.
+// A storm is a tracker and the source of random calls to it.
 type storm struct {
 	*rig
 	rnd     *rand.Rand
@@ -30,10 +30,10 @@ type storm struct {
 	doing   string
 	reach   int // how many of ten hosts beat
 	told    map[ID]State
-	patient map[ID]time.Duration        // on the verdict clock: no peer is silent for too long before
-	closed  map[ID]bool                 // whose connection has ended since
-	due     map[ID]int                  // for how many ticks
-	ids     map[ID]map[int64]Transition // of the events of each peer
+	patient map[ID]time.Duration        // on the verdict clock: the earliest time at which each peer may be dead
+	closed  map[ID]bool                 // peers whose connection has ended since
+	due     map[ID]int                  // for how many ticks each peer has been past its deadline
+	ids     map[ID]map[int64]Transition // the events of each peer, by ID
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
@@ -100,16 +100,16 @@ func (s *storm) something() {
 func (s *storm) beat() {
 	b := s.draw()
 	if int(b.Conn)%10 >= s.reach {
-		return // it does not come through
+		return // the beat is lost
 	}
 	s.doing = fmt.Sprintf("beat %+v", *b)
 	out := s.observe(*b)
 	if out.Fate <= Limited && b.Status == SaysAlive {
-		b.ID = s.tracker.lookUp(b.ID).id() // one visit after another is one peer
+		b.ID = s.tracker.lookUp(b.ID).id() // successive short connections are one peer
 		s.patient[b.ID] = s.tracker.verdict(s.now) + out.Silence.Dead
 		delete(s.closed, b.ID)
 	} else if out.Fate <= Limited {
-		delete(s.patient, b.ID) // it may have been the end of one process, and another one goes on
+		delete(s.patient, b.ID) // one process may have ended while another continues
 	}
 }
 
@@ -164,7 +164,7 @@ func (s *storm) expect() {
 	s.rig.expect(all...)
 }
 
-// restart makes another collector continue. The states that it restores are not reported.
+// restart makes another collector continue. Restored states are not reported.
 func (s *storm) restart() {
 	s.doing = "restart"
 	old := s.tracker.verdict(s.now)
@@ -197,8 +197,7 @@ func (s *storm) listen(transitions []Transition) {
 	}
 }
 
-// checkID checks that no event of a peer has the ID of another one, until the peer is
-// forgotten.
+// checkID checks that no two events of a peer have the same ID, until the peer is forgotten.
 func (s *storm) checkID(tr Transition) {
 	s.t.Helper()
 	if s.ids[tr.ID] == nil {
@@ -218,7 +217,7 @@ func (s *storm) failf(format string, args ...any) {
 	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
 }
 
-// check checks that what was reported is the state in the tracker.
+// check checks that the last reported states are the states in the tracker.
 func (s *storm) check() {
 	s.t.Helper()
 	for _, p := range s.tracker.order {
@@ -233,7 +232,7 @@ func (s *storm) check() {
 }
 
 // noneOverdue checks that no deadline has passed without a report at the second tick, except
-// for peers that are held or judged with their host.
+// for peers whose verdicts are held back or that are judged with their host.
 func (s *storm) noneOverdue() {
 	s.t.Helper()
 	t := s.tracker

@@ -1,6 +1,7 @@
-// Ticks. A tick applies what time alone changes: silence becomes suspicion and then death,
-// promises end, and ended peers are forgotten. A tick checks only the peers whose wake time
-// has come. Whatever changes a deadline must set the wake time again (rewake).
+// This file processes ticks. A tick applies the changes that time alone causes: silent peers
+// become suspect and then dead, promises end, and ended peers are forgotten. A tick checks
+// only the peers whose wake time has come. So a change of a deadline must also set the wake
+// time (rewake).
 
 package liveness
 
@@ -10,12 +11,12 @@ import (
 	"time"
 )
 
-// Tick advances the verdict clock and returns what the passing of time has changed. A peer
-// past its deadline is declared dead at the second tick in a row that finds it so. In
-// between, the beats that had already arrived at the first tick are processed.
+// Tick advances the verdict clock and returns what the passing of time has changed. A peer is
+// declared dead at the second tick in a row that finds it past its deadline. Between the two
+// ticks, the caller processes the beats that had already arrived at the first.
 func (t *Tracker) Tick(now time.Time) []Transition {
 	t.out = t.out[:0]
-	t.work(everything) // of a tick that was not finished
+	t.work(everything) // finish the previous tick
 	t.beginTick(now)
 	t.work(everything)
 	return t.out
@@ -32,18 +33,18 @@ func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more
 	return t.out, more
 }
 
-// A portion is work of a tick that can be interrupted and continued. It does at most n units
-// of work, each worth checking one peer, and returns how many it did: fewer than n if all is
-// done.
+// A portion is part of the work of a tick that can be interrupted and continued. It does at
+// most n units of work, each as long as checking one peer, and returns how many units it did:
+// fewer than n if the work is finished.
 type portion func(n int) int
 
 const (
-	// everything is more units than any work takes.
+	// everything is more units than any work needs.
 	everything = 1 << 27
 	// perUnit is how many hosts can be compared, or peers skipped, in one unit.
 	perUnit = 8
 	// atOnce is the most peers to which a change of one of them is applied at once. If there
-	// are more, the work is left to the tick, which does it in portions.
+	// are more, the tick does the work, in portions.
 	atOnce = 1000
 )
 
@@ -61,18 +62,18 @@ func each[T any](all []T, inUnit int, visit func(T)) portion {
 	}
 }
 
-// phases are the steps of a tick, in order. Each does little itself, and passes longer work
-// to next.
+// phases are the steps of a tick, in order. A phase is short itself, and schedules longer work
+// with next.
 var phases = [...]func(t *Tracker, now time.Time){
 	(*Tracker).forgetEnds,
 	(*Tracker).reportDelayed,
-	(*Tracker).lookAtOrphans,
+	(*Tracker).checkOrphans,
 	(*Tracker).finishChores,
-	(*Tracker).weigh,
-	(*Tracker).lookAtDue,
+	(*Tracker).updateIsolation,
+	(*Tracker).checkDue,
 }
 
-// work does n units of what is left of a tick, and reports whether there is more.
+// work does n units of the remaining work of a tick, and reports whether more remains.
 func (t *Tracker) work(n int) (more bool) {
 	for left := n; t.ticking(); {
 		switch {
@@ -94,14 +95,14 @@ func (t *Tracker) work(n int) (more bool) {
 	return false
 }
 
-// ticking reports whether anything is left of a tick.
+// ticking reports whether a tick is unfinished.
 func (t *Tracker) ticking() bool { return len(t.steps) > 0 || t.phase < len(phases) }
 
 // next schedules portions to run right after the current one, which must be a phase or a
 // portion made by once.
 func (t *Tracker) next(steps ...portion) { t.steps = slices.Insert(t.steps, 0, steps...) }
 
-// once returns a portion that does something short.
+// once returns a portion that calls do, which must be short.
 func once(do func()) portion {
 	return func(int) int {
 		do()
@@ -109,8 +110,8 @@ func once(do func()) portion {
 	}
 }
 
-// sequence returns a portion that does portions one after another. Each is made when its turn
-// comes.
+// sequence returns a portion that does other portions one after another. It creates each of
+// them just before it begins.
 func sequence(steps ...func() portion) portion {
 	var work portion
 	return func(n int) int {
@@ -129,7 +130,7 @@ func sequence(steps ...func() portion) portion {
 	}
 }
 
-// A chore is work on the services of a host that is left to a tick.
+// A chore is work on the services of a host that a tick does later.
 type chore struct {
 	host *host
 	kind choreKind
@@ -138,16 +139,16 @@ type chore struct {
 type choreKind uint8
 
 const (
-	updating choreKind = iota // they follow their host
-	retiring                  // likewise, and the goodbye of a dead host applies to them too
-	waking                    // they are checked, because the host has beaten
-	closing                   // their windows end, because the host will not come back
-	taking                    // their windows are taken back together with the window of the host
+	updating    choreKind = iota // they follow their host
+	retiring                     // they follow their host, and the goodbye of the dead host applies to them too
+	waking                       // they are checked, because the host has beaten
+	closing                      // their windows end, because the host will not come back
+	withdrawing                  // their promises are withdrawn together with the promise of the host
 )
 
 // withServices visits the services of a host, whose own peer is own: at once if they are few,
-// otherwise in the current tick or the next. Chores of one kind are merged into one, whatever
-// has become of the host meanwhile. A service that has beaten since does not follow.
+// otherwise in the current tick or the next. Chores of one kind are merged into one, even if
+// the host has changed meanwhile. A service that has beaten since then is left out.
 func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit func(*peer, time.Time)) {
 	if len(own.host.peers) <= atOnce {
 		for _, p := range own.host.peers {
@@ -180,14 +181,14 @@ func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit f
 	})
 }
 
-// finishChores schedules what was left to the tick.
+// finishChores schedules the chores for this tick.
 func (t *Tracker) finishChores(time.Time) {
 	if len(t.chores) > 0 {
 		t.next(t.doChores)
 	}
 }
 
-// doChores is the portion that does what was left to the tick.
+// doChores is the portion that does the chores.
 func (t *Tracker) doChores(n int) int {
 	left := n
 	for left > 0 && len(t.chores) > 0 {
@@ -203,7 +204,7 @@ func (t *Tracker) doChores(n int) int {
 func (t *Tracker) beginTick(now time.Time) {
 	at, before, wall := now.Sub(t.epoch), t.tick, time.Unix(0, t.tickWall)
 	step := max(at-t.tick, 0)
-	lost := t.lost(now)
+	lost := t.notListened(now)
 	if lost > 0 {
 		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
 		t.stall, t.stallEnd = lost, at
@@ -220,22 +221,22 @@ func (t *Tracker) beginTick(now time.Time) {
 	}
 }
 
-// lost returns for how long the collector has not listened since the last tick; it is not
-// positive if it has listened. The wall clock shows what the monotonic clock hides: on Linux,
-// CLOCK_MONOTONIC stops while the machine is suspended.
-func (t *Tracker) lost(now time.Time) time.Duration {
+// notListened returns for how long the collector has not listened since the last tick; it is not
+// positive if it has listened. It uses the wall clock too, because on Linux the monotonic
+// clock stops while the machine is suspended.
+func (t *Tracker) notListened(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
-// An unreportedEnding is an ending to be reported at the next tick. For each peer there are
-// at most as many as processes are remembered, so that none floods the outputs.
+// An unreportedEnding is an ending to be reported at the next tick. Each peer has at most as
+// many as processes are remembered of it, so that no peer floods the outputs.
 type unreportedEnding struct {
 	peer   *peer
 	ending Ending
 }
 
-// reportDelayed reports the changes of peers that send too much: at most once a tick, so that
-// none floods the outputs.
+// reportDelayed reports the changes of peers that send too much. It runs once a tick, so that
+// no such peer floods the outputs.
 func (t *Tracker) reportDelayed(now time.Time) {
 	if len(t.endings)+len(t.unreported) == 0 {
 		return
@@ -256,9 +257,9 @@ func (t *Tracker) reportDelayed(now time.Time) {
 	)
 }
 
-// lookAtDue checks every peer that is due, hosts before the services that may follow them.
-// Most ticks are before the earliest wake time and scan nothing.
-func (t *Tracker) lookAtDue(now time.Time) {
+// checkDue checks every peer that is due, hosts before the services that may follow them. Most
+// ticks come before the earliest wake time and scan no peers.
+func (t *Tracker) checkDue(now time.Time) {
 	if t.tickV < t.earliest {
 		return
 	}
@@ -266,7 +267,7 @@ func (t *Tracker) lookAtDue(now time.Time) {
 	look := func(hosts bool) portion {
 		return each(t.due, 1, func(p *peer) {
 			if p.index >= 0 && (p.host.own == p) == hosts {
-				t.lookAt(p, now)
+				t.judgePeer(p, now)
 			}
 		})
 	}
@@ -291,11 +292,11 @@ func (t *Tracker) findDue() {
 	}
 }
 
-// lookAt applies the passing of time to p.
-func (t *Tracker) lookAt(p *peer, now time.Time) {
+// judgePeer applies the passing of time to p.
+func (t *Tracker) judgePeer(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
-		t.lookAtPromise(p, now)
+		t.judgePromise(p, now)
 	case t.tickV >= p.forgetV(&t.opts):
 		if t.forget(p, now) {
 			return
@@ -304,19 +305,19 @@ func (t *Tracker) lookAt(p *peer, now time.Time) {
 		t.wakeWithHost(p)
 		return
 	default:
-		t.lookAtFormers(p, now)
-		t.lookAtSilence(p, now)
+		t.judgeFormers(p, now)
+		t.judgeSilence(p, now)
 	}
 	t.rewake(p)
 }
 
-// lookAtPromise checks whether p is back as it promised.
-func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
+// judgePromise handles a peer that has ended: it checks whether p is back as it promised.
+func (t *Tracker) judgePromise(p *peer, now time.Time) {
 	if p.due != nil && p.terms.Schedule == nil { // it had a schedule when it finished
 		p.closeWindow()
 		return
 	}
-	if p.rests() { // on the wall clock
+	if p.waitsForSchedule() { // its schedule follows the wall clock
 		if left := p.terms.until(p.due.At, t.wall(t.tickV)).Dead; left > 0 {
 			p.setWindow(t.tickV+left, p.windowBy)
 		}
@@ -329,7 +330,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 		t.awaitWord(p, now)
 		return
 	}
-	confirmed := t.confirmed(p, p.windowV)
+	confirmed := t.confirmedDead(p, p.windowV)
 	if !t.secondTick(p) || t.postpone(p) || !confirmed {
 		return
 	}
@@ -337,26 +338,27 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	p.closeWindow()
 	switch {
 	case dropped, p.terms.Ephemeral:
-	case p.terms.Hours != nil && t.excuse(p, now):
+	case p.terms.Hours != nil && t.restartOffHours(p, now):
 		t.become(p, Unknown, ReasonOffHours, now)
 	default:
 		t.become(p, Dead, ReasonOverdue, now)
 	}
 }
 
-// rounds is in how many intervals a sender names everything that it watches. If the host has
-// beaten for that long and its sender has not named a service, that is no longer watched.
+// Within rounds intervals, a sender names every service that it watches. If the host has
+// beaten for that long and its sender has not named a service, that service is no longer
+// watched.
 const rounds = 3
 
 // dropped reports whether p, which is not back, is no longer watched: the next life of its
-// sender has beaten for the host for long enough and never named p.
+// sender has beaten for the host for long enough without naming p.
 func (p *peer) dropped() bool {
 	s, ok := p.successor()
 	return ok && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
 
-// postpone postpones the end of the window of p, once, while it may still turn out that p is
-// no longer watched. The delay is at most the time that was promised.
+// postpone postpones the end of the window of p, once, if p may no longer be watched and that
+// is not certain yet. The delay is at most the time that was promised.
 func (t *Tracker) postpone(p *peer) bool {
 	s, ok := p.successor()
 	own := p.host.own
@@ -372,8 +374,8 @@ func (t *Tracker) postpone(p *peer) bool {
 	return true
 }
 
-// successor returns the sender that beats for the host of p after the sender that promised
-// that p would be back, if that sender beat for the host too.
+// successor returns the life of a sender that beats for the host of p and follows the life
+// that made the promise of p, if that earlier life beat for the host too.
 func (p *peer) successor() (speaker, bool) {
 	own := p.host.own
 	if own == nil || own == p || p.windowBy == "" || !p.shared {
@@ -387,7 +389,8 @@ func (p *peer) successor() (speaker, bool) {
 	return speaker{}, false
 }
 
-// promiseV returns when the promise that applies to p ends: its own or that of its host.
+// promiseV returns when the promise that applies to p ends: its own promise or the promise of
+// its host.
 func (p *peer) promiseV() time.Duration {
 	window := p.windowV
 	if own := p.host.own; own != nil {
@@ -407,21 +410,21 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 	return true
 }
 
-// lookAtFormers reports the end of each process of p that has been silent for too long while
+// judgeFormers reports the end of each process of p that has been silent for too long, if
 // another process is alive.
-func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
+func (t *Tracker) judgeFormers(p *peer, now time.Time) {
 	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadlineV()) {
-		return // mates receive beats of at least one of them, but it is not known here of which
+		return // mates receive beats of at least one process, but this collector does not know which
 	}
-	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
+	if p.state.over() || t.holdsBack(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
-	if p.terms.Hours != nil && t.excuseEnds(p, now) {
+	if p.terms.Hours != nil && t.delayEnds(p, now) {
 		return
 	}
 	for _, o := range p.formers {
 		if o.lives() && t.tickV >= o.deadV+TickInterval {
-			if o.beatsOn { // otherwise it was replaced
+			if o.beatsOn { // a process that has not beaten since was replaced
 				t.reportEnding(p, &o.process, o.evidence, nil, now)
 			}
 			t.endFormer(p, o, o.evidence)
@@ -435,9 +438,9 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	}
 }
 
-// excuseEnds reports whether p is not expected at this hour. If so, its processes that have
-// been silent for too long are checked again when it is.
-func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
+// delayEnds reports whether p is not expected at this hour. If so, the processes that have
+// been silent for too long are checked again when p is expected.
+func (t *Tracker) delayEnds(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	for o := range p.processes {
 		if !span.Within && t.tickV >= o.deadV {
@@ -447,8 +450,8 @@ func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// nextEndV returns one tick after the first of several living processes of p has been silent
-// for too long.
+// nextEndV returns one tick after the earliest deadline of the living processes of p, if there
+// are several.
 func (p *peer) nextEndV() time.Duration {
 	next := never
 	for o := range p.living {
@@ -460,52 +463,52 @@ func (p *peer) nextEndV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtSilence checks a peer that is expected to beat.
-func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
-	if p.foreign() || t.lookAtJobs(p, now) {
+// judgeSilence judges p, which is expected to beat, by its silence.
+func (t *Tracker) judgeSilence(p *peer, now time.Time) {
+	if p.foreign() || t.judgeJobs(p, now) {
 		return
 	}
-	if t.followWallClock(p); t.excused(p, t.tickV, now) {
+	if t.followWallClock(p); t.noteOffHours(p, t.tickV, now) {
 		return
 	}
 	t.askEarly(p)
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
-		if t.doubted(p) {
+		if t.confirmedSilent(p) {
 			t.inquire(p, t.tickV)
 			t.suspect(p, now)
 		}
 	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
-		t.countSilent(p, t.tickV) // it was suspect when another collector stopped
+		t.countSilent(p, t.tickV) // it was already suspect when an earlier collector stopped
 	}
 	if t.pastDeadline(p) {
-		t.lookAtDeath(p, now)
+		t.judgeDeath(p, now)
 	}
 }
 
-// pastDeadline reports whether the silence of p has been too long and is its own to be
-// judged.
+// pastDeadline reports whether p is past its deadline and is not judged together with its
+// host.
 func (t *Tracker) pastDeadline(p *peer) bool {
 	open := p.state == Suspect || p.state == Unknown && p.reason != ReasonIsolated && p.reason != ReasonHost
 	return open && t.tickV >= p.deadlineV()
 }
 
-// lookAtDeath checks a peer whose silence has been too long.
-func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
-	confirmed, again := t.confirmed(p, p.deadlineV()), t.secondTick(p)
+// judgeDeath decides whether p, which is past its deadline, is dead.
+func (t *Tracker) judgeDeath(p *peer, now time.Time) {
+	confirmed, again := t.confirmedDead(p, p.deadlineV()), t.secondTick(p)
 	if again && !confirmed {
 		return
 	}
-	proved := p.proves()
+	proved := p.provesNetwork()
 	t.inquire(p, t.tickV)
 	switch {
 	case !again:
-		if proved && !p.proves() {
+		if proved && !p.provesNetwork() {
 			t.countSilent(p, t.tickV)
 		}
 	case p.expected:
 		t.become(p, Dead, ReasonNeverSeen, now)
-	case t.holds(p):
+	case t.holdsBack(p):
 		t.hold(p, now)
 	default:
 		t.end(p, p.evidence, now)
@@ -520,10 +523,10 @@ func (t *Tracker) secondTick(p *peer) bool {
 	return again
 }
 
-// end notes that p has ended without a goodbye. Within a window of p or its host, that is
-// what was announced.
+// end notes that p has ended without a goodbye. Within a window of p or its host, the end was
+// announced: p has left.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
-	for o := range p.living { // all of them end with p
+	for o := range p.living { // all living processes end with p
 		t.endFormer(p, o, o.evidence)
 	}
 	if window := p.promiseV(); window > t.verdict(now) {
@@ -542,18 +545,18 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	t.become(p, Dead, reason, now)
 }
 
-// A Path is what the kernel knows of the remote side of a connection.
+// A Path is the state of the remote side of a connection, as the kernel reports it.
 type Path uint8
 
-// The paths.
+// The values of Path.
 const (
 	PathUnknown  Path = iota
-	PathAnswers       // its kernel was heard from after the last beat
+	PathAnswers       // its kernel has answered since the last beat
 	PathIsSilent      // it was probed and did not answer
 )
 
-// inquire asks what the kernel knows of the host of p, which is silent. After its connections
-// have ended there is nothing to ask.
+// inquire asks the kernel about the connections of p, which is silent. If all of them have
+// ended, the kernel knows nothing.
 func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	path, from, asked := t.askKernel(&p.process)
 	if !asked {
@@ -563,8 +566,8 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	t.noteLoss(p, &p.process, evidence, from, verdict)
 }
 
-// askKernel returns the best that the kernel knows of any long connection of o, and its
-// address. What it knows of a carrier proves nothing about o.
+// askKernel returns the best state of any long connection of o that the kernel reports, and
+// the address of that connection. Carriers are left out, because they prove nothing about o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
 	if t.opts.Ask == nil {
 		return PathUnknown, netip.Addr{}, false
@@ -585,8 +588,8 @@ func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool)
 	return best, from, asked
 }
 
-// wakeWithHost sets when to check p, which waits for its host: when its own silence is over,
-// and then when the host beats or its silence is over too.
+// wakeWithHost sets when to check p, which waits for its host: at the deadline of p, and after
+// that when the host beats or reaches its own deadline.
 func (t *Tracker) wakeWithHost(p *peer) {
 	wake := p.deadlineV()
 	if wake <= t.tickV {
@@ -600,14 +603,14 @@ func (t *Tracker) wakeWithHost(p *peer) {
 func (t *Tracker) rewake(p *peer) {
 	wake := p.wakeV(&t.opts)
 	if p.unknown(ReasonOffHours) {
-		wake = min(wake, t.tickV+lookOff)
+		wake = min(wake, t.tickV+offHoursCheck)
 	}
 	t.wakeAt(p, wake)
 }
 
-// lookOff is how often a peer that is not expected at this hour is checked for the start of
+// offHoursCheck is how often a peer that is not expected at this hour is checked for the start of
 // its hours: the verdict clock may fall behind the wall clock.
-const lookOff = 10 * time.Minute
+const offHoursCheck = 10 * time.Minute
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	if p.changed {
@@ -617,8 +620,8 @@ func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	t.earliest = min(t.earliest, verdict)
 }
 
-// wakeV returns when time alone may change the state of p. A held peer is not checked: the
-// hold ends for all at once.
+// wakeV returns when time alone may change the state of p. A peer whose verdict is held back
+// is not checked: the hold ends for all peers at once.
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.foreign():
@@ -637,7 +640,7 @@ func (p *peer) wakeV(o *Options) time.Duration {
 	return p.forgetV(o)
 }
 
-// foreignWakeV is wakeV of a peer that mates judge.
+// foreignWakeV is wakeV for a peer that mates judge.
 func (p *peer) foreignWakeV(o *Options) time.Duration {
 	if p.state == Left && p.windowV > 0 {
 		return p.windowV
@@ -646,8 +649,8 @@ func (p *peer) foreignWakeV(o *Options) time.Duration {
 }
 
 // forgetV returns when a peer that has ended is forgotten, or never. A peer with a pending
-// promise is kept. So is a dead peer for three of its intervals: a daily job is still known
-// when it should have run again.
+// promise is kept. A dead peer is kept for at least three of its intervals, so that a daily
+// job is still known when it should have run again.
 func (p *peer) forgetV(o *Options) time.Duration {
 	var keep time.Duration
 	switch {

@@ -26,11 +26,11 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second}
 	l.pass(10 * time.Second)
 	before := l.now
-	l.now = l.now.Add(time.Second) // nothing ticks
+	l.now = l.now.Add(time.Second) // no tick happens
 	l.observe(b)
 	require.Equal(t, 35*time.Second, l.tracker.View(0, l.now).Deadline)
 	require.Equal(t, 35*time.Second, l.tracker.View(0, before.Add(300*time.Millisecond)).Deadline, "the clock stops after 200 ms")
-	l.tracker.Tick(before) // and never goes back
+	l.tracker.Tick(before) // the clock never goes back
 	require.Equal(t, 10*time.Second, l.tracker.tickV)
 	l.tracker.Tick(before.Add(150 * time.Millisecond))
 	require.Zero(t, l.tracker.Stalled(), "a late tick is no stall")
@@ -39,8 +39,8 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	require.Zero(t, out.Gap, "a reader that was overtaken")
 }
 
-// A short stall soon after a long one does not end what the long one began: the backlog
-// teaches nothing.
+// A short stall soon after a long one does not shorten the time in which the schedule learns
+// nothing from the backlog.
 func TestShortStallDoesNotEndALongOne(t *testing.T) {
 	c := newRig(t)
 	c.join(time.Second, hosts(1)...)

@@ -1,8 +1,8 @@
 // Package liveness decides which peers are alive. It is a state machine: beats, ends of
 // connections and ticks of a clock go in, transitions come out.
 //
-// Time is an argument. The package holds no clock, lock, goroutine, socket or logger, and
-// knows nothing of bytes, metrics or files. So its tests are arithmetic.
+// Time is an argument. The package contains no clock, lock, goroutine, socket or logger, and
+// knows nothing of bytes, metrics or files. Its tests therefore need no real time.
 //
 // Silence is measured on the verdict clock, which advances only while the collector is really
 // listening. So no peer is declared dead because the collector's process was stopped or its
@@ -22,7 +22,7 @@
 //	words.go       their short reports: HearWords
 //	facts.go       their full reports: HearFact, HearRecords; ends that differ
 //
-// What the inputs change:
+// These files define the state that the inputs change:
 //
 //	tracker.go     all peers
 //	peer.go        a peer, and its host, which its services follow
@@ -31,7 +31,7 @@
 //	values.go      the values: ID, Process, Beat, State, Reason
 //	transition.go  the output: View, Transition, event IDs
 //
-// What the verdict depends on:
+// These files contain the rules for the verdict:
 //
 //	silence.go     how long a peer may be silent: the operator's terms, its schedule
 //	isolation.go   whether it is the collector that is cut off; witnesses
@@ -46,16 +46,16 @@ import (
 const (
 	// TickInterval is the interval at which Tick should be called.
 	TickInterval = 100 * time.Millisecond
-	// maxTick is the most that one tick adds to the verdict clock. Time beyond it counts as
-	// time in which the collector did not listen.
+	// maxTick is the most that one tick adds to the verdict clock. Any time beyond this limit
+	// counts as time in which the collector did not listen.
 	maxTick = 2 * TickInterval
 
-	// afterStall is how long after a stall beats teach the schedule nothing: they may have
-	// arrived during it. It is never longer than the stall itself.
+	// afterStall is how long after a stall the schedule learns nothing from beats: they may
+	// have arrived during the stall. The time is never longer than the stall itself.
 	afterStall = 5 * time.Second
 
 	// forgetNameless is how long a dead nameless peer is kept. Its next process has another
-	// pid, so it rarely comes back.
+	// pid, so the same peer rarely comes back.
 	forgetNameless = time.Hour
 	// conflictPause is the shortest time between two reports of the same conflict.
 	conflictPause = time.Minute
@@ -72,16 +72,16 @@ type Options struct {
 	MinSilence time.Duration // the shortest silence that is ever allowed
 	ForgetLeft time.Duration // how long a peer that has left is kept; 0 for ever
 
-	IsolationPercent int           // 1 to 99: if more hosts than this are silent, the collector is isolated; 0 turns it off
-	IsolationHold    time.Duration // how long a partial silence is held; a total silence is held ten times as long
+	IsolationPercent int           // 1 to 99: if more hosts than this are silent, the collector is isolated; 0 turns isolation off
+	IsolationHold    time.Duration // how long verdicts on a partial silence are held back; on a total silence, ten times as long
 
 	KnownOnly bool // only listed peers are added: by Expect, or with Beat.Listed
 
 	MaxPeers          int // > 0; placeholders do not count
 	MaxPeersPerHost   int // 0 for MaxPeers
-	MaxBeatsPerSecond int // of each peer, that make metrics; 0 for as many as its stamps allow
+	MaxBeatsPerSecond int // beats of each peer that become metrics; 0 for as many as its stamps allow
 
-	ReplayWindow time.Duration // how far the clock of a signed beat may be off ours
+	ReplayWindow time.Duration // how far the clock of the sender of a signed beat may differ from ours
 
 	Mates        bool   // there are other collectors; they are asked before a peer is declared dead
 	OnlyVerified bool   // a beat that a mate has received counts only if it was verified
@@ -111,7 +111,7 @@ type Tracker struct {
 	tickV     time.Duration
 	ticks     uint64        // starts at 1, so that no peer was due at the tick before the first
 	stalled   time.Duration // how much time the verdict clock has left out
-	teachFrom time.Duration // beats before this time teach no schedule
+	teachFrom time.Duration // schedules learn nothing from beats before this time
 
 	// The latest stall: how long the collector did not listen, and when that ended. Beats
 	// that are read before teachFrom may have waited since the stall began.
@@ -119,32 +119,33 @@ type Tracker struct {
 
 	restoredAt time.Duration // when a record was restored last
 
-	away, back time.Time // wall clock: no collector listened from away until back, before this one did
+	away, back time.Time // wall clock: no collector listened from away until back
 
-	// Each peer is once in order, at its index, and once among the peers of its host. A
-	// lookup searches those. Only the peers of crowded hosts are in peers as well, under
-	// their ID. A nameless peer is also there under the pid of its process, and under the
-	// pids of processes whose place was taken and that are not peers themselves. An ID in
-	// peers always leads to a peer in order.
+	// order contains each peer once, at its index, and so does the list of its host. A lookup
+	// searches that list. The map peers contains only the peers of crowded hosts, under their
+	// IDs, and nameless peers: each under the pid of its process, and under the
+	// pids of replaced processes that are not peers themselves. An ID in peers always leads to
+	// a peer in order.
 	order  []*peer
 	peers  map[ID]*peer
 	counts [len(States)]int // peers of order in each state
 
-	// wake[i] is when order[i] is due to be checked, on the verdict clock. A peer that
-	// silence can make dead never sleeps beyond its deadline plus one tick, any other peer
-	// never beyond its wakeV. The exception is a service that waits for its host: it is woken
-	// with the host. No wake is before earliest, so most ticks check no peer.
+	// wake[i] is when order[i] is due to be checked, on the verdict clock. If silence can make
+	// a peer dead, it is checked at most one tick after its deadline; any other peer is
+	// checked at its wakeV or earlier. The exception is a service that waits for its host: it
+	// is checked together with the host. No wake time is before earliest, so most ticks check
+	// no peer.
 	wake     []time.Duration
 	earliest time.Duration
 	due      []*peer // peers that became due at the last tick and are not all checked yet
 
-	tickNow time.Time               // time of the current tick, or of the latest
+	tickNow time.Time               // time of the current or latest tick
 	phase   int                     // how many phases of the tick have begun
 	steps   []portion               // what is left of the latest phase
 	chores  []portion               // work left to a tick
-	left    map[chore]time.Duration // the chores on services of hosts, and when they were left
+	left    map[chore]time.Duration // work on the services of hosts, and when it was postponed
 
-	hosts    []*host // each has a peer
+	hosts    []*host // each has at least one peer
 	bySource map[string]*host
 	vacant   vacancies
 
@@ -153,11 +154,11 @@ type Tracker struct {
 	placeholders int // how many peers of order are placeholders
 	unsaved      unsaved
 
-	remotes map[*peer]netip.Addr // the real addresses of peers that claim another one
+	remotes map[*peer]netip.Addr // the real addresses of peers that claim another address
 
 	conns     conns
-	declared  map[declared]*declared  // shared by processes that declare the same; at most maxDeclared
-	carriers  map[carrier]struct{}    // what has delivered watched beats of several hosts
+	declared  map[declared]*declared  // shared by processes with the same declarations; at most maxDeclared
+	carriers  map[carrier]struct{}    // connections and addresses that have delivered watched beats of several hosts
 	speakers  map[netip.Addr]string   // by address, the host of the latest watched beat that came over no connection; at most maxStrangers
 	carries   bool                    // a carrier has delivered a beat
 	strangers map[ID]*carried         // of unknown peers; at most maxStrangers
@@ -165,7 +166,7 @@ type Tracker struct {
 	ends      []*loss                 // the ends of all witnesses, the earliest first
 
 	// Changes by a peer that sends too much are reported at the next tick.
-	quiet      bool               // set while such a beat is processed
+	overRate   bool               // set while a beat above the rate is processed
 	unreported []*peer            // peers whose state is to be reported then
 	endings    []unreportedEnding // endings to be reported then
 
@@ -218,8 +219,8 @@ func (t *Tracker) Isolated() bool { return t.isolation.on }
 // Listened returns how long the tracker has listened: the verdict clock.
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
 
-// Asked returns two totals: how many times mates were asked about a peer, and how many times
-// a mate had received something later from it.
+// Asked returns two totals: how many times mates were asked about a peer, and how many times a
+// mate had received a later beat of it.
 func (t *Tracker) Asked() (asked, spared int64) { return t.asked, t.spared }
 
 // verdict returns the verdict clock at now. It is at most maxTick ahead of the last tick:
@@ -233,16 +234,16 @@ func (t *Tracker) verdictAt(at time.Duration) time.Duration {
 	return t.tickV + min(max(at-t.tick, 0), maxTick)
 }
 
-// known returns the peer that b names, or nil. The handle usually saves the search. The peer
+// peerOf returns the peer that b names, or nil. The handle usually saves the search. The peer
 // it leads to is checked, because peers are forgotten and renamed.
-func (t *Tracker) known(b *Beat) *peer {
+func (t *Tracker) peerOf(b *Beat) *peer {
 	if p := b.Handle.p; p != nil && p.index >= 0 && p.isNamed(b.ID) {
 		return p
 	}
 	return t.lookUp(b.ID)
 }
 
-// lookUp returns the peer known by id, or nil.
+// lookUp returns the peer with the given ID, or with that ID as an alias, or nil.
 func (t *Tracker) lookUp(id ID) *peer {
 	h := t.bySource[id.Source]
 	if h == nil {
@@ -261,8 +262,9 @@ func (t *Tracker) lookUp(id ID) *peer {
 	return nil
 }
 
-// full returns why a host has no room for another peer, or Accepted.
-func (t *Tracker) full(source string) Fate {
+// checkRoom returns Full or FullHost if there is no room for another peer of a host, else
+// Accepted.
+func (t *Tracker) checkRoom(source string) Fate {
 	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
 		return Full
 	}
@@ -272,8 +274,8 @@ func (t *Tracker) full(source string) Fate {
 	return Accepted
 }
 
-// add adds a peer about which nothing is known. Its index also spreads the saving of peers
-// that began together.
+// add adds a new peer with the given ID. The index of a peer also shifts the time at which its
+// totals are saved, so that peers that began together are not saved together.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	p := &peer{
 		host: t.hostOf(id.Source), service: id.Service, pid: id.PID, addr: addr, terms: t.termsOf(id, addr),
@@ -289,8 +291,8 @@ func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	return p
 }
 
-// remove takes p, which must be unknown, out of all lists and maps. The last peer of order
-// moves to its index.
+// remove removes p, whose state must be Unknown, from all lists and maps. The last peer of
+// order moves to its index.
 func (t *Tracker) remove(p *peer) {
 	if p.expected {
 		t.placeholders--
@@ -316,8 +318,8 @@ func (t *Tracker) remove(p *peer) {
 	p.index = -1
 }
 
-// Retire gives up t when another tracker replaces it: from now on its handles are invalid. It
-// returns the transitions of the latest call, which a panic may have kept from the caller.
+// Retire makes the handles of t invalid, because another tracker replaces it. It returns the
+// transitions of the latest call: if that call panicked, the caller has not received them.
 func (t *Tracker) Retire() []Transition {
 	for _, p := range t.order {
 		p.index = -1

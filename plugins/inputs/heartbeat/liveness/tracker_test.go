@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sharedAsTheyWere reports whether what peers without a past or traits share is unmodified.
+// sharedAsTheyWere reports whether the values that peers without a past or traits share are
+// unmodified.
 func sharedAsTheyWere() bool {
 	noOnes, trail := onlyAlive, Trail{}
 	trail.Counts[Alive]++
@@ -21,7 +22,7 @@ func sharedAsTheyWere() bool {
 	return same && reflect.ValueOf(noPast).IsZero() && reflect.DeepEqual(noTraits, traits{past: &noPast}) && reflect.DeepEqual(noOnes, noTraits)
 }
 
-// What peers without a past share is never modified.
+// The values that peers without a past share are never modified.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 && !sharedAsTheyWere() {
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// One host cannot take the room of all others.
+// One host cannot use up the room for the peers of all other hosts.
 func TestPeersPerHost(t *testing.T) {
 	l := newRig(t, func(o *Options) { o.MaxPeers, o.MaxPeersPerHost = 10, 3 })
 	fate := func(host, service string) Fate {
@@ -57,11 +58,11 @@ func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
 	l.observe(Beat{ID: ID{Source: "a", Service: "gone"}, Status: SaysLeaving})
 	l.pass(59 * time.Minute)
 	l.observe(Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Hour})
-	l.pass(2 * time.Minute) // gone is forgotten, x takes its number
+	l.pass(2 * time.Minute) // gone is forgotten, and x gets its number
 	require.Equal(t, l.tracker.order[0].wakeV(&l.tracker.opts), l.tracker.wake[0])
 }
 
-// Nothing of a tracker that was given up is used, not even a handle.
+// No data of a retired tracker is used, not even a handle.
 func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", HostService), Interval: 10 * time.Second}
@@ -74,8 +75,8 @@ func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	require.EqualValues(t, 2, c.view(b.ID).Beats)
 }
 
-// BenchmarkObserveNext is the next beat of a few peers that are known by their connections:
-// the cost when everything is in the processor's cache.
+// BenchmarkObserveNext measures the next beat of a few peers that are found by their handles,
+// with all data in the processor's cache.
 func BenchmarkObserveNext(b *testing.B) {
 	now := time.Now() // monotonic, as in production
 	t := New(defaults(), now)
@@ -120,7 +121,7 @@ func BenchmarkSweep(b *testing.B) {
 	}
 	for b.Loop() {
 		t.earliest = 0
-		t.lookAtDue(epoch)
+		t.checkDue(epoch)
 		t.work(everything)
 	}
 }

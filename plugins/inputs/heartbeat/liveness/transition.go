@@ -1,6 +1,6 @@
-// The output of a tracker: views of peers, and transitions. A state changes in become and is
-// reported through announce, which reports no state twice. Each report has an ID, so that
-// several collectors can report the same event as one.
+// This file defines the output of a tracker: views of peers, and transitions. A state changes
+// in become and is reported by announce, which reports no state twice. Each event has an ID,
+// so that reports of several collectors can be recognized as the same event.
 
 package liveness
 
@@ -24,7 +24,7 @@ type Transition struct {
 
 	Previous State
 	Lasted   time.Duration // how long Previous lasted
-	Other    netip.Addr    // of a conflict: the address that the other process beats from
+	Other    netip.Addr    // of a conflict: the address from which the other process beats
 	Ending   Ending        // of Ended
 }
 
@@ -37,25 +37,25 @@ type Ending struct {
 	HasExitCode bool
 }
 
-// A View is what is known of a peer at one instant. It may be kept.
+// A View describes a peer at one instant. The caller may keep it.
 type View struct {
 	ID     ID
 	At     time.Time // the stamp for its metrics; increases by at least 1 ms
 	Addr   netip.Addr
 	Labels []Label // must not be modified
-	PID    uint32  // of the process that beat last; 0 if unknown
+	PID    uint32  // the pid of the process that beat last; 0 if unknown
 
 	State  State
 	Reason Reason
 	Since  time.Time // wall clock
-	Health Health    // as reported last
+	Health Health    // the health that was reported last
 
 	Age       time.Duration // since the last beat
 	Lasting   time.Duration // since Since
 	DeadAfter time.Duration // the silence after which it is dead
 	Deadline  time.Duration // the silence left until it is dead; 0 if no deadline is running
 	Suspicion float64       // 0 while a beat is not due, 1 at death
-	Connected bool          // it beats over a connection that is open
+	Connected bool          // it beats over an open connection
 	Flapping  bool
 
 	ExitCode    int64
@@ -64,13 +64,13 @@ type View struct {
 	Counters
 }
 
-// Details are a View plus what is shown only on request.
+// Details are a View plus the fields that are shown only on request.
 type Details struct {
 	View                   // At is not set
 	Never    bool          // it is expected, and no beat has arrived yet
 	Suspect  time.Duration // the silence after which it is suspect
 	Rule     string        // the option or declaration that set DeadAfter
-	Observed netip.Addr    // where its latest beat really came from; invalid if unknown
+	Observed netip.Addr    // the address that sent its latest beat; invalid if unknown
 	HeardBy  string        // the mate that received its latest beat; "" for this collector
 	BackIn   time.Duration // how much is left of its promise to be back; 0 for none
 	Jobs     int           // jobs that have begun and not ended
@@ -80,11 +80,11 @@ type Details struct {
 	Patience  time.Duration // accepted delay beyond that, or beyond an interval, if a rule or a check sets it
 	Hours     string        // when it is expected, with the time zone; "" for always
 	OffUntil  time.Time     // when it is expected again, wall clock; zero if it is expected now
-	Ephemeral bool          // when it falls silent it has left: it is not dead
+	Ephemeral bool          // it counts as left instead of dead when it falls silent
 }
 
-// Details returns the details of peer number i, 0 <= i < Len. Looking at a peer is not a
-// statement about it, so it uses up no stamp.
+// Details returns the details of peer number i, 0 <= i < Len. Details uses up no stamp,
+// because no metric or event is sent.
 func (t *Tracker) Details(i int, now time.Time) Details {
 	p := t.order[i]
 	stamp, silence := p.stamp, t.silence(p, &p.process)
@@ -121,7 +121,7 @@ func (p *peer) backIn(verdict time.Duration) time.Duration {
 }
 
 // View returns what is known of peer number i, 0 <= i < Len. Numbers change when a peer is
-// forgotten: the last peer takes its number.
+// forgotten: the last peer gets its number.
 func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
 
 func (t *Tracker) viewOf(p *peer, now time.Time) View {
@@ -138,25 +138,26 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	case p.state == Dead:
 		v.Suspicion = 1
 		v.DeadFor += v.Lasting
-	case p.runsOut():
+	case p.hasDeadline():
 		v.Deadline = max(p.deadlineV()-t.verdict(now), 0)
 		v.Suspicion = p.suspicion(t.verdict(now))
 	}
 	return v
 }
 
-// age returns the time since the last known beat of p. If a mate receives its beats and this
-// collector does not, the mate would have reported a late beat.
+// age returns the time since the last known beat of p. If only a mate receives its beats, p
+// counts as having beaten in time, because the mate would have reported a late beat.
 func (p *peer) age(at time.Duration) time.Duration {
-	age := at - p.heardAnywhere()
+	age := at - p.lastBeatAnywhere()
 	if p.foreign() && p.state == Alive {
 		return min(age, p.span())
 	}
 	return age
 }
 
-// runsOut reports whether a silence of p is running here that can end in death.
-func (p *peer) runsOut() bool {
+// hasDeadline reports whether this collector waits for a beat of p and will report it dead if none
+// comes.
+func (p *peer) hasDeadline() bool {
 	if p.foreign() {
 		return false
 	}
@@ -177,9 +178,9 @@ func (p *peer) suspicion(verdict time.Duration) float64 {
 	return float64(verdict-due) / float64(dead-due)
 }
 
-// become changes the state of p. Only Restore changes states elsewhere, and reports none of
-// it. become also applies what follows: services follow their host, and the place of a dead
-// nameless peer becomes vacant.
+// become changes the state of p and applies the consequences: services follow their host, and
+// a dead nameless peer may continue as another process. Only Restore changes states without
+// become, and reports no change.
 func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	if p.state == state {
 		return
@@ -198,25 +199,25 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	t.noteNews(p)
 	since := p.stateReportedSince()
 	p.since, p.sinceUTC = at, now.UnixNano()
-	t.noteSinceV(p, state, t.verdict(now))
+	t.noteVerdictTime(p, state, t.verdict(now))
 	t.announceOnce(p, since, now)
 	if p.host.own == p {
 		t.updateServices(p, before, now)
 	}
 }
 
-// keepsSinceV reports whether the verdict time of the change to state matters: it decides how
-// long the peer is kept, and whether it is left to mates.
-func (t *Tracker) keepsSinceV(state State) bool { return state.over() || t.opts.Mates }
+// needsVerdictTime reports whether the verdict time of the change to state is needed. It decides
+// how long the peer is kept, and whether mates judge it.
+func (t *Tracker) needsVerdictTime(state State) bool { return state.over() || t.opts.Mates }
 
-// noteSinceV notes the verdict time of the change of p to state.
-func (t *Tracker) noteSinceV(p *peer, state State, verdict time.Duration) {
-	if t.keepsSinceV(state) {
+// noteVerdictTime notes the verdict time at which p changed to state, if that is needed.
+func (t *Tracker) noteVerdictTime(p *peer, state State, verdict time.Duration) {
+	if t.needsVerdictTime(state) {
 		p.editPast().sinceV = verdict
 	}
 }
 
-// stateReportedSince returns when the state began that was reported last.
+// stateReportedSince returns when the last reported state began.
 func (p *peer) stateReportedSince() time.Duration {
 	if p.reportedApart {
 		return p.reportedSince
@@ -224,15 +225,16 @@ func (p *peer) stateReportedSince() time.Duration {
 	return p.since
 }
 
-// noteReportedSince notes when the state began that was reported last. The present state
-// differs from it and is not reported yet.
+// noteReportedSince notes when the last reported state began. The current state differs from
+// that state and is not reported yet.
 func (p *peer) noteReportedSince(since time.Duration) {
 	if p.reportedApart = since != p.since; p.reportedApart {
 		p.editPast().reportedSince = since
 	}
 }
 
-// put counts p in another state. A host without a living peer does not count as silent.
+// put sets the state of p and updates the counts. A host without a living peer does not count
+// as silent.
 func (t *Tracker) put(p *peer, state State, reason Reason) {
 	t.counts[p.state]--
 	t.counts[state]++
@@ -249,9 +251,9 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 }
 
 // announceOnce reports the new state of p: at once, or at the next tick if p sends too much.
-// The state that was reported last began at since.
+// since is when the last reported state began.
 func (t *Tracker) announceOnce(p *peer, since time.Duration, now time.Time) {
-	if !t.quiet {
+	if !t.overRate {
 		t.announce(p, since, now)
 		return
 	}
@@ -261,9 +263,9 @@ func (t *Tracker) announceOnce(p *peer, since time.Duration, now time.Time) {
 	}
 }
 
-// announce reports the state of p, unless it was reported last. If the mate that receives the
-// beats of p is unreachable, the view shows it, but it is no event of p: other collectors do
-// not see it.
+// announce reports the state of p, unless that state was reported last. If the mate that
+// receives the beats of p is unreachable, only the view shows this. It is not an event of p,
+// because other collectors do not see it.
 func (t *Tracker) announce(p *peer, since time.Duration, now time.Time) {
 	if p.reported == p.state || p.unknown(ReasonMateLost) {
 		p.noteReportedSince(since)
@@ -283,14 +285,15 @@ func (t *Tracker) emit(p *peer, tr Transition, now time.Time) {
 	t.report(p, tr)
 }
 
-// closeSeries reports the last point of the series of p under its present name and labels.
+// closeSeries reports the last point of the series of p under its current name and labels.
 func (t *Tracker) closeSeries(p *peer, now time.Time) {
 	tr := Transition{View: t.viewOf(p, now), Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}
 	tr.State, tr.Reason = Left, ReasonReplaced
 	t.report(p, tr)
 }
 
-// report adds tr, which lacks only its ID, to the result of the current call.
+// report assigns an ID to tr, which is otherwise complete, and adds it to the result of the
+// current call.
 func (t *Tracker) report(p *peer, tr Transition) {
 	tr.EventID = p.nextEventID(&tr, t.opts.Origin)
 	t.touch(p)
@@ -312,7 +315,7 @@ func (tr *Transition) kind() int {
 	return int(tr.State)
 }
 
-// A Trail counts the events of a peer, so that they can be numbered.
+// A Trail counts the events of a peer, so that events can be numbered.
 type Trail struct {
 	Counts [eventKinds]uint32 // events of each kind
 }
@@ -326,7 +329,7 @@ func (t *Trail) fingerprint() uint16 {
 	return uint16(sum.fold())
 }
 
-// merged returns the larger of each count.
+// merged returns the maximum of each count of t and other.
 func (t Trail) merged(other Trail) Trail {
 	for kind := range t.Counts {
 		t.Counts[kind] = max(t.Counts[kind], other.Counts[kind])
@@ -360,7 +363,7 @@ const newDigest digest = 14695981039346656037
 
 func (d digest) octet(b byte) digest { return (d ^ digest(b)) * 1099511628211 }
 
-// text adds s and a terminator that occurs in no text.
+// text adds s and a terminator that does not occur in texts.
 func (d digest) text(s string) digest {
 	sum := d
 	for i := range len(s) {
@@ -369,7 +372,7 @@ func (d digest) text(s string) digest {
 	return sum.octet(0xff)
 }
 
-// fold returns the sum folded to 32 bits.
+// fold returns the hash folded to 32 bits.
 func (d digest) fold() uint32 { return uint32(d>>32) ^ uint32(d) }
 
 // number adds the bytes of n, the lowest first.

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The stamps of a peer increase by at least a millisecond, otherwise two points of one series
-// would be one in a database; but they follow a clock that was set back.
+// The stamps of a peer increase by at least a millisecond, because a database would merge two
+// points of one series with the same stamp. But stamps follow a clock that was set back.
 func TestStampsOfAPeerGrow(t *testing.T) {
 	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Second, Process: Process{PID: 1}}
@@ -71,7 +71,7 @@ func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
 	l.observe(b)
 	one := l.tracker.lookUp(b.ID)
-	one.editTraits().labels = append(make([]Label, 0, 8), one.labels...) // room behind
+	one.editTraits().labels = append(make([]Label, 0, 8), one.labels...) // spare capacity behind the labels
 	before := one.labels[:4:4]
 	b.Labels = []Label{{"d", "1"}}
 	l.observe(b)
@@ -107,11 +107,11 @@ func TestExitCodeAndAddress(t *testing.T) {
 	require.Equal(t, ReasonLeaving, view().Reason)
 }
 
-// A station is a collector and what it reports about one service that beats, dies, comes
-// back, is restarted, exits and says goodbye.
+// A station is a collector and its reports about one service that beats, dies, comes back, is
+// restarted, exits and says goodbye.
 type station struct {
 	*rig
-	run   string // of the sender on its way to this collector; empty if it numbers nothing
+	run   string // run of the sender on its path to this collector; empty if it numbers no beats
 	seq   int64
 	conn  ConnID
 	pause func() // called after each beat
@@ -153,12 +153,12 @@ func (s *station) beat(status Status, pid uint32) {
 	s.observe(b)
 }
 
-// restart makes another collector continue from what record holds about the service.
+// restart makes another collector continue from the record of the service that record returns.
 func (s *station) restart(record func(*Tracker) Record) {
 	s.replace([]Record{record(s.tracker)}, 0)
 }
 
-// ids returns the IDs of what was reported, in order, without the suspicions: they differ
+// ids returns the IDs of the reported events, in order, without suspicions, which differ
 // between collectors if only one of them lost a connection.
 func (s *station) ids() (ids []int64) {
 	for _, tr := range s.told {
@@ -169,8 +169,8 @@ func (s *station) ids() (ids []int64) {
 	return ids
 }
 
-// Two collectors do not start or tick at the same time, are reached over two paths of one
-// sender, and only one of them loses a connection.
+// These two collectors do not start or tick at the same time, receive beats over two paths of
+// one sender, and only one of them loses a connection.
 func TestCollectorsGiveAnEventOneID(t *testing.T) {
 	one, other := newStation(t, epoch, "k3v9.1"), newStation(t, epoch.Add(33*time.Millisecond), "k3v9.2")
 	one.live()
@@ -187,8 +187,8 @@ func TestCollectorsGiveAnEventOneID(t *testing.T) {
 	require.Equal(t, one.ids(), other.ids())
 }
 
-// A collector that is restarted after each beat assigns the same IDs as one that is not;
-// after a crash, which forgets numbers, none is assigned twice.
+// A collector that is restarted after each beat assigns the same IDs as one that is not; after
+// a crash, which loses the numbers of beats, no ID is assigned twice.
 func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 	for _, run := range []string{"k3v9.1", ""} {
 		steady, restarted, crashed := newStation(t, epoch, run), newStation(t, epoch, run), newStation(t, epoch, run)
@@ -216,7 +216,8 @@ func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 	}
 }
 
-// Numbers start over where a run has no name, and at each server of one sender.
+// The numbers of beats start over if a run has no name, and at each collector to which a
+// sender beats.
 func TestNumbersThatBeginAnewRepeatNoEventID(t *testing.T) {
 	unnamed := newStation(t, epoch, "")
 	for range 3 {

@@ -1,5 +1,5 @@
-// The values that go into a tracker: names of peers and processes, beats, states and reasons.
-// They are plain values that may be copied and kept.
+// This file defines the values that a tracker processes: names of peers and processes, beats,
+// states and reasons. They may be copied and kept.
 
 package liveness
 
@@ -14,17 +14,18 @@ import (
 // HostService is the service name of a host's own peer.
 const HostService = "host"
 
-// An ID identifies a peer. It consists of the host, or else the address, and the service, or
-// else the pid. A peer that names its service stays the same when its process changes.
+// An ID identifies a peer. It consists of the host, or the address if there is none, and the
+// service, or the pid if there is none. A peer with a service name stays the same when its
+// process changes.
 type ID struct {
-	Source  string // host name in lower case, else the address
-	Service string // empty for a peer known by its pid
-	PID     uint32 // 0 for a peer that names its service
+	Source  string // host name in lower case, or the address if there is none
+	Service string // empty for a peer that is identified by its pid
+	PID     uint32 // 0 for a peer with a service name
 }
 
-// NewID returns the ID of the peer that a beat is about. source is its host, or else its
-// address; if it is empty, the beat belongs to no peer and NewID reports false. A beat
-// without a service is about the host itself if its pid is 0.
+// NewID returns the ID of the peer that a beat is about. source is its host, or its address if
+// there is none; if source is empty, the beat belongs to no peer and NewID reports false. A
+// beat without a service is about the host itself if its pid is 0.
 func NewID(source, service string, pid uint32) (ID, bool) {
 	id := ID{Source: source, Service: service}
 	switch {
@@ -37,7 +38,7 @@ func NewID(source, service string, pid uint32) (ID, bool) {
 	return id, source != ""
 }
 
-// Nameless reports whether id names no service: the peer is known by its pid.
+// Nameless reports whether id names no service, so that the peer is identified by its pid.
 func (id ID) Nameless() bool { return id.Service == "" }
 
 // String returns web-1/nginx, or 10.0.0.5/4711 for a nameless peer.
@@ -48,7 +49,7 @@ func (id ID) String() string {
 	return id.Source + "/" + id.Service
 }
 
-// sameStart is how far apart two readings of the start of one process may be.
+// sameStart is by how much two readings of the start time of one process may differ.
 const sameStart = 5 * time.Second
 
 // A Process identifies one process of a peer. Its parts are compared for equality, never for
@@ -76,7 +77,7 @@ func (p Process) rebooted(other Process) bool {
 	return p.Boot != "" && other.Boot != "" && p.Boot != other.Boot
 }
 
-// completed returns p, with its unknown parts taken from other.
+// completed returns p with its unknown parts replaced by those of other.
 func (p Process) completed(other Process) Process {
 	if p.Boot == "" {
 		p.Boot = other.Boot
@@ -96,18 +97,18 @@ type ConnID uint64
 // A Label is passed through to the output of its peer.
 type Label struct{ Key, Value string }
 
-// A Status is what a beat reports about its peer.
+// A Status is the condition of a peer that a beat reports: alive, leaving or dead.
 type Status uint8
 
-// The statuses.
+// The statuses of a beat.
 const (
 	SaysAlive   Status = iota
 	SaysLeaving        // a planned end
 	SaysDead           // its watcher saw it end
 )
 
-// A Beat is the content of one heartbeat, as far as it matters to a verdict. The tracker
-// keeps its strings, but neither the Beat nor the slice of labels.
+// A Beat is the part of one heartbeat that matters to a verdict. The tracker keeps the strings
+// of a Beat, but neither the Beat itself nor its slice of labels.
 type Beat struct {
 	ID       ID
 	Addr     netip.Addr // the address in effect
@@ -116,12 +117,12 @@ type Beat struct {
 	Process  Process
 	Status   Status
 	Health   Health        // with SaysAlive; HealthUnreported withdraws what was reported before
-	Run      string        // LIFE or LIFE.N: LIFE is one life of the sender, N one of its paths to us
+	Run      string        // LIFE or LIFE.N: LIFE names one life of the sender, N one of its paths to us
 	Seq      int64         // 0 if it is not numbered
 	Interval time.Duration // 0 if not declared
 	Margin   time.Duration // accepted delay beyond Interval; 0 if not declared
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
-	Cancel   bool          // with SaysLeaving: it does nothing but take back a promise
+	Cancel   bool          // with SaysLeaving: it only withdraws a promise
 	Watched  bool          // a watcher sends it: its connection proves nothing about the process
 	Verified bool          // it was signed, or a certificate named its host
 	Listed   bool          // its sender has proved that the operator knows the peer
@@ -129,7 +130,7 @@ type Beat struct {
 	SentMS   int64         // the sender's wall clock, unix ms; never used to measure silence
 	User     uint32        // the user that sent it, as the kernel reports; 0 for none, and for root
 
-	Job        string        // the id of the job that begins or ends, as its client calls it; "" if it names none
+	Job        string        // the id of the job that begins or ends, as its client reports it; "" if it reports none
 	Begins     bool          // a job begins; this is no sign of life
 	MaxRuntime time.Duration // of the job, with Begins; 0 for no limit
 
@@ -139,8 +140,8 @@ type Beat struct {
 	Handle      Handle // from the previous beat over Conn, or the zero Handle
 }
 
-// life returns the LIFE part of Run. Order is judged within a run; the sender is identified
-// by its life.
+// life returns the LIFE part of Run. The order of beats is judged within a run; the life
+// identifies the sender.
 func (b *Beat) life() string { return lifeOf(b.Run) }
 
 func lifeOf(run string) string {
@@ -155,11 +156,11 @@ func lifeOf(run string) string {
 // checked before it is used.
 type Handle struct{ p *peer }
 
-// A State is the verdict on a peer. The numbers are stored in databases and in the value
-// mappings of dashboards: they never change.
+// A State is the verdict on a peer. The numbers never change, because databases and the value
+// mappings of dashboards contain them.
 type State uint8
 
-// The states.
+// The states of a peer.
 const (
 	Unknown State = 0 // no verdict
 	Alive   State = 1 // its beats arrive in time
@@ -176,14 +177,14 @@ var Urgent = [len(States)]State{Dead, Suspect, Unknown, Left, Alive}
 
 func (s State) String() string { return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s] }
 
-// over reports whether a peer in this state has ended: nothing is expected of it.
+// over reports whether a peer in this state has ended, so that no beats are expected.
 func (s State) over() bool { return s == Dead || s == Left }
 
-// A Reason is the evidence for a state. The numbers are stored in databases: they never
-// change.
+// A Reason is the evidence for a state. The numbers never change, because databases contain
+// them.
 type Reason uint8
 
-// The reasons.
+// The reasons for a state.
 const (
 	ReasonNone        Reason = 0
 	ReasonBeat        Reason = 1  // a beat arrived
@@ -196,7 +197,7 @@ const (
 	ReasonHost        Reason = 8  // it follows its host
 	ReasonLeaving     Reason = 9  // it said goodbye
 	ReasonFinished    Reason = 10 // it said goodbye with exit code 0
-	ReasonOverdue     Reason = 11 // it promised to be back and is not
+	ReasonOverdue     Reason = 11 // it promised to be back in time and is not
 	ReasonNeverSeen   Reason = 12 // the operator expects it, and no beat has ever arrived
 	ReasonIsolated    Reason = 13 // verdict held back: the collector itself is probably cut off
 	ReasonRestored    Reason = 14 // known from before a stop of the collector
@@ -241,8 +242,8 @@ func (r Reason) String() string {
 func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" }
 
 // inferred reports whether a death with this reason was inferred, so that a sign of life
-// disproves it. Deaths that were seen or follow from a promise were right when they were
-// reported.
+// disproves it. A death that a watcher saw, or that follows from a broken promise, was correct
+// when it was reported.
 func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost }
 
 // strongerThan reports whether r is better evidence than other for a death that was inferred.
@@ -259,11 +260,12 @@ func (r Reason) reported() bool {
 	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
 }
 
-// A Health is what a peer reports about itself beyond being alive. The numbers are stored in
-// state files, and those of Code in databases: they never change.
+// A Health is the condition that a peer reports about itself in addition to being alive. The
+// numbers never change, because state files contain them. The numbers that Code returns are
+// stored in databases and never change either.
 type Health uint8
 
-// The healths.
+// The values of Health.
 const (
 	HealthUnreported Health = 0 // it has only ever reported that it is alive
 	HealthOK         Health = 1
@@ -279,11 +281,11 @@ func (h Health) String() string { return [...]string{"", "ok", "warning", "criti
 // critical, 3 for any other word. It reports false if the peer has reported no health.
 func (h Health) Code() (code int64, ok bool) { return int64(h) - 1, h != HealthUnreported }
 
-// An Event is the kind of event that a Transition reports. The numbers are part of
-// Transition.EventID: they never change.
+// An Event is the kind of event that a Transition reports. The numbers never change, because
+// Transition.EventID is computed from them.
 type Event uint8
 
-// The events.
+// The kinds of events.
 const (
 	noEvent   Event = iota
 	Changed         // the state has changed

@@ -1,6 +1,7 @@
-// Words: the short reports of mates about peers, in answers, in rounds, and when a state
-// changes. They are compared with what is known of peers that beat here; other peers follow
-// them. Where a word is not enough, the record is requested.
+// This file processes words, the short reports of mates about peers. Mates send words in
+// answers, in rounds, and when a state changes. For peers that beat here, a word is compared
+// with the knowledge of this collector; other peers get the state in the word. If a word is
+// not enough, the record of the peer is requested.
 
 package liveness
 
@@ -8,8 +9,9 @@ import (
 	"time"
 )
 
-// HearWords processes the words of a mate about peers. Their ages are as of ago before now.
-// It returns the hashes of the peers whose records are wanted.
+// HearWords processes the words of a mate about peers. The words were sent ago before now, and
+// their ages are as of that time. HearWords returns the hashes of the peers whose records are
+// needed.
 func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
 	t.out = t.out[:0]
 	for i := range words {
@@ -24,7 +26,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
 	heard, since := at-w.Age, at-w.Since
 	switch {
-	case w.Reason == ReasonForgotten: // it is not answered: two collectors that have forgotten the peer would go on forever
+	case w.Reason == ReasonForgotten: // there is no answer: two collectors that have forgotten the peer would answer each other forever
 		t.forgetAsMate(p, heard, now)
 		return false
 	case p == nil && t.marked(w.ID, heard):
@@ -39,9 +41,9 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	}
 	p.mergeDeaths(w)
 	switch {
-	case !w.Heard: // it may know an end that the mate that received it has forgotten
+	case !w.Heard: // the mate may know an end that another mate has received and forgotten
 		if !p.foreign() && w.State != p.state {
-			t.noteNews(p) // it has missed the change
+			t.noteNews(p) // the mate has missed the change
 		}
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
@@ -55,28 +57,29 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	return wanted
 }
 
-// goneWord returns the word that a peer is forgotten here, and when its last beat was.
+// goneWord returns the word that reports that a peer is forgotten here, with the age of its
+// last beat.
 func (t *Tracker) goneWord(hash uint64, now time.Time) Word {
 	return Word{ID: hash, Reason: ReasonForgotten, Age: now.Sub(t.epoch) - t.marks[hash]}
 }
 
-// forgetAsMate forgets p if it is unchanged since it was restored and a mate has forgotten
-// it: its end was reported while this collector was away.
+// forgetAsMate forgets p if p is unchanged since it was restored and a mate has forgotten it:
+// the end of p was reported while this collector was away.
 func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
-	if p != nil && p.here == 0 && !p.foreign() && p.heardAnywhere()-t.doubt(p) <= heard+sameBeat {
+	if p != nil && p.here == 0 && !p.foreign() && p.lastBeatAnywhere()-t.doubt(p) <= heard+sameBeat {
 		t.forget(p, now)
 	}
 }
 
 // endedAway reports whether p, which is unchanged since it was restored, has ended while this
-// collector was away or was still reading its state file: a mate that has received its last
-// beat says so. The end was reported then.
+// collector was away or was still reading its state file, according to a mate that has
+// received its last beat. That end has been reported already.
 func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
 	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }
 
-// mergeDeaths takes the larger total of deaths, unless either total includes a death that the
-// other does not include yet.
+// mergeDeaths sets the total of deaths to the larger one of p and w, unless one of them
+// includes a death that the other does not include yet.
 func (p *peer) mergeDeaths(w *Word) {
 	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
 	if counted && w.Deaths > p.Deaths {
@@ -84,8 +87,8 @@ func (p *peer) mergeDeaths(w *Word) {
 	}
 }
 
-// asRestored reports whether p, which has not ended, is unchanged since this collector
-// started: no beat was received, and no other state was reported.
+// asRestored reports whether p has not ended and is unchanged since this collector started: no
+// beat was received, and no other state was reported.
 func (p *peer) asRestored() bool {
 	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
 }
@@ -113,14 +116,14 @@ func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
 	return since+sameEnd+t.doubt(p) > p.lastHeard()
 }
 
-// wasOverdue reports whether p is dead because it broke a promise that, for a mate, is still
-// open: there it has left.
+// wasOverdue reports whether p is dead because it broke a promise, while a mate still reports
+// it as left, because the window is still open there.
 func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 	return p.overdue() && state == Left && heard <= p.lastHeard()+sameBeat
 }
 
-// overdue reports whether p is dead because it broke a promise. Then it is no news that it
-// left before.
+// overdue reports whether p is dead because it broke a promise. Such a peer had left before,
+// so a report that it left is not new.
 func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
 // follow updates p, which does not beat here, from a word of a mate that receives its beats.
@@ -129,14 +132,14 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Durati
 	if p.knowsBetter(w, mate, heard, since) {
 		return
 	}
-	if w.State == Suspect && p.state == Alive { // a mate that this one cannot reach may receive its beats
+	if w.State == Suspect && p.state == Alive { // a mate that the reporting one cannot reach may receive its beats
 		t.ask(p, t.verdict(now))
 	}
 	p.changed = p.changed || e.by != mate
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
-	if w.Promise == 0 { // it has the promise of its host, or none
+	if w.Promise == 0 { // its host made the promise, or there is none
 		t.followWindow(p, w, now)
 	}
 	t.becomeAs(p, w, now)
@@ -155,23 +158,23 @@ func (t *Tracker) followWindow(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// knowsBetter reports whether more is known of p, which mates judge, than one of them
-// reports: another mate has received a later beat, or p has ended after that.
+// knowsBetter reports whether more is known of p, which mates judge, than one mate reports:
+// another mate has received a later beat, or p has ended later.
 func (p *peer) knowsBetter(w *Word, mate string, heard, since time.Duration) bool {
 	e := p.elsewhere
 	switch {
 	case e.by != mate && heard < e.heard-sameBeat && (!e.lost || w.State.over() && since < e.heard):
 		return true
-	case p.differs(w.State, w.Reason): // records settle that
+	case p.differs(w.State, w.Reason): // the records decide which end counts
 		return true
 	case p.overdue() && w.State == Left:
-		return heard <= e.heard+sameBeat // it left before it was overdue
+		return heard <= e.heard+sameBeat // the mate reports that it left before it was overdue
 	}
 	return p.state.over() && !w.State.over() && !w.later(heard, e.heard)
 }
 
-// becomeAs gives p, which mates judge, the state that one of them reports. That mate may be
-// isolated; this collector is not isolated for that.
+// becomeAs gives p, which mates judge, the state that one mate reports. If that mate is
+// isolated, this collector is not isolated because of it.
 func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 	reason := w.Reason
 	if reason == ReasonIsolated {
@@ -188,13 +191,14 @@ func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// later reports whether a mate has certainly received a later beat than the one at than.
+// later reports whether a mate has certainly received a later beat than the beat at the time
+// than.
 func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
-// compare processes a word about p, which has beaten here too: whether the mate has received
-// a later beat or still has a connection with it.
+// compare processes a word about p, which has beaten here too. It checks whether the mate has
+// received a later beat or still has a connection of p.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
-	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
+	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.learnDeath(p, w, mate, heard, now) {
 		return
 	}
 	younger := heard > p.lastHeard()+sameBeat
@@ -207,32 +211,32 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 	if !younger && (!w.Connected || p.state.over()) {
 		if p.elsewhere != nil {
-			p.elsewhere.correct(mateWait{mate, heard, asked + w.Suspect, asked + w.Dead}) // its connection has ended, too
+			p.elsewhere.correct(mateWait{mate, heard, asked + w.Suspect, asked + w.Dead}) // the connection at the mate has ended too
 		}
 		return
 	}
 	if younger {
-		t.hearElsewhere(p, mate, heard, now)
+		t.noteBeatElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
-	if p.state != Suspect || w.Process == p.fingerprint() { // otherwise the beat of the other process, or its record, is on its way
+	if p.state != Suspect || w.Process == p.fingerprint() { // otherwise the beat of the other process, or the record of p, is on its way
 		t.reviveElsewhere(p, w, heard, now)
 	}
 }
 
-// takeDeath processes a word that p is dead. It reports whether p is dead here too, so that
-// nothing else in the word matters.
-func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
-	back := p.state == Left && heard > p.since+sameBeat // there it came back, and then ended
+// learnDeath processes a word that reports p dead. It reports whether p is dead here too now,
+// so that the rest of the word can be ignored.
+func (t *Tracker) learnDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
+	back := p.state == Left && heard > p.since+sameBeat // it came back to the mate, and then ended
 	switch {
 	case p.state == Dead:
 		if w.Reason.strongerThan(p.reason) {
 			p.reason, p.changed = w.Reason, true
 		}
 	case back:
-		t.hearElsewhere(p, mate, heard, now)
+		t.noteBeatElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
-	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // its window continued while this collector did not
+	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // its window continued while this collector was stopped
 		p.closeWindow()
 		t.become(p, Dead, ReasonOverdue, now)
 	case w.Reason == ReasonOverrun && p.unknown(ReasonRestored):
@@ -249,12 +253,12 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 // this collector: it has certainly received the latest known beat of the same process, and p
 // has no connection here.
 func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
-	_, limited := p.limited() // if so, its silence is not judged
-	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
+	_, limited := p.limited() // if it is limited, its silence is not judged
+	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.lastBeatAnywhere()-sameBeat && !p.connected()
 }
 
 // loseElsewhere notes that the last connection of p has ended at a mate: the deadline is
-// shortened here, too.
+// shortened here too.
 func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 	o := &p.process
 	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
@@ -265,8 +269,8 @@ func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 	t.vacant.add(p)
 }
 
-// hearElsewhere notes that a mate has received a beat of p.
-func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
+// noteBeatElsewhere notes that a mate has received a beat of p.
+func (t *Tracker) noteBeatElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	e := p.editElsewhere()
 	if heard > e.goodbyeAt {
 		e.goodbye = ReasonNone
@@ -277,8 +281,7 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong postpones the suspicion and the deadline of p, if the report of a mate makes them
-// later.
+// prolong postpones the deadlines of p, if the report of a mate gives later ones.
 func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
 	if deadV > p.deadlineV() && e.asked {
@@ -288,7 +291,7 @@ func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Dura
 	e.await(mateWait{mate, heard, suspectV, deadV})
 }
 
-// reviveElsewhere makes p alive, if a beat that a mate has received shows it.
+// reviveElsewhere makes p alive, if a beat that a mate has received shows that it is.
 func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
 	verdict := t.verdict(now)
 	mistaken, since := p.state == Dead && p.reason.inferred(), heard > p.since+sameBeat
@@ -299,7 +302,7 @@ func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now tim
 	late := verdict >= p.deadlineV() || state == Suspect && w.State == Alive
 	switch {
 	case w.State != Alive && w.State != Suspect:
-	case mistaken && state == Suspect && since: // it may have died again
+	case mistaken && state == Suspect && since: // the peer may have died again since
 		p.editPast().Mistakes++
 		t.become(p, Suspect, p.evidence, now)
 	case late:
