@@ -40,7 +40,7 @@ func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	}
 	payload, err := s.payload(&full)
 	if err == nil && len(payload) > maxDatagram {
-		err = fmt.Errorf("service %.128q: a beat can have %d bytes, and a datagram takes %d: give it fewer tags",
+		err = fmt.Errorf("service %.128q: a beat can be %d bytes long, more than the limit of %d for a datagram: use fewer tags",
 			b.Service, len(payload), maxDatagram)
 	}
 	return err

@@ -108,7 +108,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 			c.printStep("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.printStep("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
 			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
-				c.printStep("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
+				c.printStep("refused", "at first, because this host's clock is wrong; every sender on it is refused once at start: set the clock")
 			}
 		}
 		c.printPeer(&answer)
@@ -151,7 +151,7 @@ func (c *call) printPeer(answer *sender.Answer) {
 // skew describes how the clock of this host differs from that of a collector.
 func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
-		return "the collector does not report its own"
+		return "the collector does not report its time"
 	}
 	// The collector read its clock half a round trip ago on average, and reports
 	// whole milliseconds.

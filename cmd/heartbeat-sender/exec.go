@@ -58,7 +58,7 @@ func (c *call) follow(j *job.Job) (report func(job.End)) {
 	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end job.End) {
 		if err := s.Update(ended(peer, end, s.BackIn)); err != nil {
-			c.warnf("the end of the job is not reported: %v", err)
+			c.warnf("cannot report the end of the job: %v", err)
 		}
 		stop()
 		wg.Wait()

@@ -133,7 +133,7 @@ func (s *settings) nameWatch(i int) error {
 	case !one.hasTarget():
 		return errors.New("the table has no target: give it systemd_unit, pid_file, pid or probe")
 	case one.probe != nil && one.peer.Status != "":
-		return errors.New("status: it comes from the probe: remove one of the two")
+		return errors.New("status: the probe sets the status: remove one of the two")
 	}
 	name, err := one.serviceName()
 	if err != nil {

@@ -65,7 +65,7 @@ func deliveryOptions() []*option {
 		},
 		{
 			name: "every", value: timeValue, commands: "once", flagOnly: "once",
-			usage: "time until the next call; without it, the collector cannot know",
+			usage: "time until the next call; if not given, the collector uses its default",
 			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
@@ -75,12 +75,12 @@ func deliveryOptions() []*option {
 		},
 		{
 			name: "splay", value: timeValue, commands: "once",
-			usage: "first wait a random time, up to this, to spread a fleet",
+			usage: "first wait a random time, at most TIME, to spread a fleet",
 			set:   setTime(func(s *settings) *time.Duration { return &s.splay }, 0),
 		},
 		{
 			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check",
-			usage: "limit for connecting, sending and answer",
+			usage: "limit to connect, send and get the answer",
 			set:   setTime(func(s *settings) *time.Duration { return &s.timeout }, time.Millisecond),
 		},
 		{
@@ -128,7 +128,7 @@ func peerOptions() []*option {
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
-			usage: "a target that ended is dead if not back within it",
+			usage: "time for an ended target to restart before it is dead",
 			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
 		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to report, if not the local one of the connection"},
@@ -138,7 +138,7 @@ func peerOptions() []*option {
 		},
 		{
 			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
-			usage: "label, may be repeated; the collector keeps those in its tag_keys",
+			usage: "label (may be repeated); the collector keeps the labels in its tag_keys",
 		},
 	}
 }
@@ -148,16 +148,16 @@ func trustOptions() []*option {
 	return []*option{
 		{
 			name: "tls-ca", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
-			usage: "CA certificates for tls:// collectors, if not those of the system",
+			usage: "CA certificates for tls:// collectors; default: the system's",
 		},
 		{
 			name: "tls-cert", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
 			usage: "client certificate of this host",
 		},
-		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its private key"},
+		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "private key of that certificate"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
-			usage: "name in the certificate of the collectors, if not that in the URL",
+			usage: "name in the collectors' certificate, if not the name in the URL",
 		},
 		{
 			name: "key-file", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
@@ -361,7 +361,7 @@ func setIP(s *settings, value string) (err error) {
 
 func setStatus(s *settings, value string) error {
 	if strings.EqualFold(value, sender.StatusLeaving) {
-		return fmt.Errorf("%q is reported by the command leave", value)
+		return fmt.Errorf("%q is reserved: to say goodbye, run 'heartbeat-sender leave'", value)
 	}
 	s.peer.Status = value
 	return nil

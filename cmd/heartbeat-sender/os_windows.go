@@ -106,7 +106,7 @@ func (c *call) installService(ctx context.Context) error {
 	}
 	service := winservice.Service{
 		Name: serviceName, Title: "Heartbeat of this host", Program: program, Args: append([]string{"service", "run"}, args...),
-		Description: "Tells collectors that this host and its services are alive.",
+		Description: "Reports to collectors that this host and its services are alive.",
 	}
 	if err := service.Install(); err != nil {
 		return err

@@ -193,11 +193,11 @@ func (c *call) ownName() (string, error) {
 // host.
 func properName(name string) (string, error) {
 	if name == "" || name == "(none)" { // what Linux reports before a name is set
-		return "", fmt.Errorf("%q is not a name", name)
+		return "", fmt.Errorf("%q is not a host name", name)
 	}
 	proper, err := wire.Host(name)
 	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
-		return "", fmt.Errorf("%q is what every host calls itself", proper)
+		return "", fmt.Errorf("%q is not unique to this host", proper)
 	}
 	return proper, err
 }

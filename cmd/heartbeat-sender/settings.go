@@ -80,7 +80,7 @@ func (s *settings) checkTogether(cmd *command) error {
 	case cmd.name != "once":
 		return nil
 	case s.peer.Grace != 0 && s.interval == 0:
-		return errors.New("-grace needs -every: without it, the collector cannot know when the next beat is late")
+		return errors.New("-grace needs -every: otherwise the collector does not know when the next beat is due")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
 		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",

@@ -56,7 +56,7 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	}
 	switch none := !given && errors.Is(err, fs.ErrNotExist); {
 	case none && t.signID != "":
-		return sender.Key{}, errors.New("key-id: there is no secret for it: give its file with key-file")
+		return sender.Key{}, errors.New("key-id: its secret is missing: give the file with key-file")
 	case none:
 		return sender.Key{}, nil
 	case err != nil:

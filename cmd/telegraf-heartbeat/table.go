@@ -85,7 +85,7 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	}
 	say("heard", "%s%s", heard(p), from)
 	if p.DeadAfter > 0 {
-		say("allowed", "%s of silence, by %s", allowed(p.DeadAfter), api.Allows(p.Rule))
+		say("allowed", "%s of silence, set by %s", allowed(p.DeadAfter), api.Allows(p.Rule))
 	}
 	explainCalendar(say, p)
 	if p.Left > 0 {

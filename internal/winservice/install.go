@@ -63,7 +63,7 @@ func (s *Service) Install() error {
 	case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
 		return fmt.Errorf("service %s is already installed: uninstall it first", s.Name)
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
-		return fmt.Errorf("service %s is still being removed: close what shows it, such as services.msc, and try again", s.Name)
+		return fmt.Errorf("service %s is still being removed: close programs that show it, such as services.msc, and try again", s.Name)
 	case err != nil:
 		return fmt.Errorf("creating service %s failed: %w", s.Name, err)
 	}
