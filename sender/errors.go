@@ -79,7 +79,7 @@ var (
 	errUnanswered = errors.New("the last beat was not answered")
 )
 
-// endOf replaces io.EOF, which tells an operator nothing.
+// endOf replaces io.EOF, which means nothing to an operator.
 func endOf(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errHungUp

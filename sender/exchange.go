@@ -65,13 +65,13 @@ func answersFrom(answers []wire.Answer) []Answer {
 	return all
 }
 
-// alone runs do with a session for peers that are never updated.
-func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
+// withPeers runs do in this session for peers that are never updated.
+func (s *session) withPeers(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.closeAll()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(0) })()
-	s.speakFor(peers)
+	s.beatFor(peers)
 	return do(ctx, due)
 }
 
@@ -153,7 +153,7 @@ func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
 	}
 }
 
-// nameOf returns a name for an address; that of a unix socket may be empty.
+// nameOf returns a name for an address; the address of a unix socket may be empty.
 func nameOf(addr net.Addr) string {
 	if addr == nil || addr.String() == "" {
 		return "a unix socket"
@@ -253,8 +253,8 @@ func (s *session) unanswered(ctx context.Context, err error) error {
 	return &UnansweredError{err: err, check: s.check}
 }
 
-// failed adds to an error what was being done. If ctx has ended, the cause is
-// that: the error of the closed connection would not help.
+// failed adds the current step to an error. If ctx has ended, it uses the cause of
+// that instead: the error of the closed connection would not help.
 func (s *session) failed(ctx context.Context, doing string, err error) error {
 	var unresolved *resolveError
 	if errors.As(err, &unresolved) {

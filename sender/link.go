@@ -80,8 +80,8 @@ func (l *link) expect(b batch) {
 	l.unanswered = append(l.unanswered, b)
 }
 
-// refused records that the server refused a beat: the next one to be answered, if
-// it is alone in its batch.
+// refused records that the server refused a beat. It drops the oldest unanswered
+// batch if that has only one beat.
 func (l *link) refused() {
 	if len(l.unanswered) > 0 && len(l.unanswered[0].versions) == 1 {
 		l.unanswered = l.unanswered[1:]

@@ -125,7 +125,8 @@ func (r *route) postpone(dialed []string) {
 }
 
 // addresses returns all known addresses in the order to dial them. The first good
-// ones are not quiet. The others follow, the most recently quiet one last.
+// addresses have not failed to answer. The quiet ones, which have, follow: the
+// latest comes last.
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

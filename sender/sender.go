@@ -281,7 +281,7 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	var wg sync.WaitGroup
 	for i, session := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
-			if errs[i] = session.alone(ctx, peers, session.deliver).Err; errs[i] == nil {
+			if errs[i] = session.withPeers(ctx, peers, session.deliver).Err; errs[i] == nil {
 				time.AfterFunc(goodbyeTime, giveUp)
 			}
 		})
@@ -307,7 +307,7 @@ func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	}
 	session := newSession(s, server, newLife(), 1)
 	session.check = true
-	return session.alone(ctx, s.Peers, session.exchange)
+	return session.withPeers(ctx, s.Peers, session.exchange)
 }
 
 // payload returns b encoded, and signed if there is a key.

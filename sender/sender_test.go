@@ -516,7 +516,7 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	require.Zero(t, c.beats[0].RTTMicros)
 	require.Zero(t, c.beats[2].RTTMicros, "a pipe in virtual time takes none")
 	l := newSession(&Sender{Interval: time.Second}, "tcp://hb:7878", "life", 1)
-	l.speakFor([]Peer{{Host: "web-1"}})
+	l.beatFor([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
 	beats := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
 	require.EqualValues(t, 812, beats[0].RTTMicros)

@@ -20,14 +20,13 @@ const logPause = time.Minute
 // allowed silence requires another limit.
 const usualPatience = 2 * time.Second
 
-// maxPatience limits the wait for the first answer with an interval of days. It is a
-// third of the longest margin that a collector grants by default.
+// maxPatience limits the wait for the first answer when the interval is days long.
+// It is a third of the longest margin that a collector grants by default.
 const maxPatience = 20 * time.Minute
 
-// A session is what a Sender has with one server. In Run it keeps a connection
-// up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and
-// Check it makes single exchanges. One goroutine owns it, apart from what mu
-// guards.
+// A session is the state of a Sender for one server. In Run it keeps a connection
+// up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and Check it
+// makes single exchanges. One goroutine owns it, apart from what mu guards.
 //
 // It may have two links. The proven link has answered before. When it falls
 // silent, another link is tried beside it, and the proven one is closed only when
@@ -98,8 +97,8 @@ func newSession(s *Sender, url, life string, number int) *session {
 // newLife returns a new life: a random name for what a sender sends until it stops.
 func newLife() string { return rand.Text()[:12] }
 
-// runOf names the beats to one server in one life. The collector judges their
-// order within a run.
+// runOf returns the run of the beats to one server in one life. The collector
+// judges the order of beats within a run.
 func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }
 
 // keep beats until ctx ends and then says goodbye.
@@ -178,8 +177,8 @@ func (s *session) refresh() {
 	s.deliveries = append(s.deliveries, make([]delivery, len(s.reports)-len(s.deliveries))...)
 }
 
-// speakFor makes s beat for peers that are never updated.
-func (s *session) speakFor(peers []Peer) {
+// beatFor makes s beat for peers that are never updated.
+func (s *session) beatFor(peers []Peer) {
 	for _, p := range peers {
 		s.reports = append(s.reports, report{peer: p, version: 1})
 	}

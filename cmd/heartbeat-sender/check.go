@@ -19,8 +19,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// checkCommand prints step by step what works, for a person who wonders why
-// nothing arrives, or for a program.
+// checkCommand tests each step of the way to the collectors and prints the results, for
+// people or as JSON.
 func checkCommand(ctx context.Context, c *call) error {
 	err := c.check(ctx)
 	if !c.settings.json {
@@ -53,8 +53,8 @@ func (c *call) check(ctx context.Context) error {
 	return failed
 }
 
-// printTargets prints the states of targets. One that is not running is a
-// failure: its name or path may be misspelt.
+// printTargets prints the states of targets. A target that is not running is a failure:
+// its name or path may be misspelt.
 func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
@@ -73,7 +73,7 @@ func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []wat
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		see(p, state)
+		setReport(p, state)
 		c.printStep("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
@@ -166,7 +166,7 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	return fmt.Sprintf("%s behind the collector's", -ahead.Round(time.Millisecond))
 }
 
-// hint returns the most likely meaning of an error.
+// hint returns the most likely cause of an error, in parentheses.
 func hint(err error) string {
 	var (
 		refused  *sender.RefusedError
@@ -200,14 +200,15 @@ func hint(err error) string {
 	return ""
 }
 
-// The units that beat for this host: for the host alone, and for services too.
+// The systemd units that run the sender: for the host alone, and for the host and its
+// services.
 const (
 	hostUnit  = "heartbeat-sender.service"
 	watchUnit = "heartbeat-sender-watch.service"
 )
 
-// asService runs look with the rights of the unit that would beat for the host alone,
-// or for services too: root can see more, and would find nothing wrong.
+// asService runs look with the rights of the systemd unit that runs the sender: root can
+// read more files, and would not notice missing permissions.
 func (c *call) asService(ctx context.Context, services bool, look func() error) error {
 	unit := hostUnit
 	if services {

@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// systemUnits are the prefixes of services that are part of the system, and of our
-// own.
+// systemUnits are the name prefixes of services that belong to the system or to
+// heartbeat-sender.
 const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
 
 const discoverHead = `# Tables for the services that run on this host, for the end of %s
@@ -72,8 +72,8 @@ func isOfSystem(name string) bool {
 	return slices.ContainsFunc(strings.Fields(systemUnits), func(beginning string) bool { return strings.HasPrefix(name, beginning) })
 }
 
-// unitTarget returns the target for a service. The name has no .service, unless the short
-// name would be another unit.
+// unitTarget returns the target for a service. The target has the name without .service,
+// unless that would name another unit.
 func unitTarget(name string) (watch.Target, error) {
 	var s settings
 	err := setUnit(&s, strings.TrimSuffix(name, ".service"))
@@ -86,7 +86,7 @@ func unitTarget(name string) (watch.Target, error) {
 	return s.target, err
 }
 
-// watchesTarget reports whether the settings have a target.
+// watchesTarget reports whether the settings already watch a target.
 func (s *settings) watchesTarget(target *watch.Target) bool {
 	is := func(one settings) bool { return one.target.String() == target.String() }
 	return is(*s) || slices.ContainsFunc(s.watches, is)

@@ -36,8 +36,8 @@ func execCommand(_ context.Context, c *call) error {
 	return &cli.Error{Code: end.Code, Err: startErr}
 }
 
-// follow begins to beat for a job. It returns a function that reports how the job
-// ended, within a second.
+// follow begins to beat for a job. It returns a function that reports how the job ended;
+// that function takes at most a second.
 func (c *call) follow(j *job.Job) (report func(job.End)) {
 	peer, err := c.jobPeer(j)
 	if err == nil {

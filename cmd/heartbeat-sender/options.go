@@ -27,8 +27,8 @@ const (
 	speaking = "run once exec leave check"
 )
 
-// An option can be given as a flag, as HEARTBEAT_NAME in the environment and
-// as a key of the file, there with "_" for "-".
+// An option can be set with a flag, with HEARTBEAT_NAME in the environment or with a key
+// in the file. The latter two have "_" instead of "-".
 type option struct {
 	name     string
 	value    string // placeholder of its value in the help; empty for a switch
@@ -51,7 +51,7 @@ func options() []*option {
 	return all
 }
 
-// deliveryOptions determine where and when beats are sent.
+// deliveryOptions returns the options that determine where and when beats are sent.
 func deliveryOptions() []*option {
 	return []*option{
 		{
@@ -100,7 +100,7 @@ func deliveryOptions() []*option {
 	}
 }
 
-// peerOptions determine the peers, and what beats say.
+// peerOptions returns the options that determine the peers and the contents of beats.
 func peerOptions() []*option {
 	return []*option{
 		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
@@ -143,7 +143,8 @@ func peerOptions() []*option {
 	}
 }
 
-// trustOptions determine how collectors and this host authenticate each other.
+// trustOptions returns the options that determine how collectors and this host
+// authenticate each other.
 func trustOptions() []*option {
 	return []*option{
 		{
@@ -170,7 +171,7 @@ func trustOptions() []*option {
 	}
 }
 
-// callOptions are about the program itself.
+// callOptions returns the options of the program itself.
 func callOptions() []*option {
 	return []*option{
 		{
@@ -198,8 +199,8 @@ func (o *option) of(c *command) bool { return contains(o.commands, c) }
 // flagFor reports whether c accepts the option only as a flag.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag reports whether all commands accept the option only as a flag.
-func (o *option) isFlag() bool { return o.flagOnly == o.commands }
+// isFlagOnly reports whether all commands accept the option only as a flag.
+func (o *option) isFlagOnly() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
 
@@ -207,8 +208,8 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names reports whether the option selects a service.
-func (o *option) names() bool { return o.target || o.name == "service" }
+// selectsService reports whether the option selects a service.
+func (o *option) selectsService() bool { return o.target || o.name == "service" }
 
 // flag returns the name of the option on the command line.
 func (o *option) flag() string { return "-" + o.name }
@@ -219,8 +220,8 @@ func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-// tableOf returns the flags of options. If whose is true, it notes the commands of
-// those that not all commands accept.
+// tableOf returns the flags of options. If whose is true, a flag that not all commands
+// accept lists the commands that accept it.
 func tableOf(all []*option, whose bool) []cli.Flag {
 	table := make([]cli.Flag, 0, len(all))
 	for _, o := range all {

@@ -21,13 +21,13 @@ func canRead(string) error { return nil }
 // fileID returns "", which never equals JOURNAL_STREAM.
 func fileID(*os.File) string { return "" }
 
-// reloading runs watch until ctx ends: only on Linux can a new program take over.
+// reloading runs watch until ctx ends: a new program can take over only on Linux.
 func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
 	return nil
 }
 
-// restart is for reloading.
+// restart does nothing: only reloading on Linux needs it.
 func restart(context.Context) error { return nil }
 
 func defaultConfig() string {
@@ -41,8 +41,8 @@ const (
 	serviceBackIn = "15m"
 )
 
-// serviceCommands returns the command that runs as a Windows service. It wraps run, so no signal
-// stops it: Windows sends one to each service when a user logs off.
+// serviceCommands returns the command that runs as a Windows service. It sets wraps, so
+// that no signal stops it: Windows sends a signal to each service when a user logs off.
 func serviceCommands() []command {
 	return []command{{
 		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,

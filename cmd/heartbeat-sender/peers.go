@@ -65,7 +65,7 @@ func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	if s.hasTarget() {
 		watches = append([]settings{*s}, watches...)
 	}
-	host := speakFor(common, sender.Host(common.Host))
+	host := withCommon(common, sender.Host(common.Host))
 	var probed []sender.Peer
 	for i := range watches {
 		peer, err := watches[i].watched(host)
@@ -82,7 +82,7 @@ func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	peers = append(peers, probed...)
 	self := s.peer.Service != "" && s.peer.Service != hostService && !s.hasTarget()
 	if self {
-		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
+		peers = append(peers, withCommon(common, sender.Self(common.Host, s.peer.Service)))
 	}
 	if !self || len(watches) > 0 {
 		peers = append(peers, host)
@@ -103,8 +103,9 @@ func (c *call) common() (sender.Peer, error) {
 	return common, nil
 }
 
-// speakFor returns common for the service or process of other.
-func speakFor(common, other sender.Peer) sender.Peer {
+// withCommon returns a peer for the service or process of other, with all other settings
+// from common.
+func withCommon(common, other sender.Peer) sender.Peer {
 	common.Service, common.PID, common.StartMS, common.Watched = other.Service, other.PID, other.StartMS, other.Watched
 	if !common.NoIP { // otherwise the peer is on another host
 		common.Boot = other.Boot
@@ -146,7 +147,7 @@ func (s *settings) serviceName() (string, error) {
 	name := s.peer.Service
 	if name == "" {
 		var err error
-		if name, err = s.usualName(); err != nil {
+		if name, err = s.defaultName(); err != nil {
 			return "", err
 		}
 	}
@@ -156,8 +157,8 @@ func (s *settings) serviceName() (string, error) {
 	return name, nil
 }
 
-// usualName returns the default service name of the target.
-func (s *settings) usualName() (string, error) {
+// defaultName returns the default service name of the target.
+func (s *settings) defaultName() (string, error) {
 	if s.probe != nil {
 		return watch.ServiceName(filepath.Base(s.probe[0])), nil
 	}

@@ -85,7 +85,7 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 // renewTime is how long a connection waits for the TLS files.
 const renewTime = time.Second
 
-// tlsFiles are the TLS files.
+// tlsFiles reads the TLS settings from their files.
 type tlsFiles struct {
 	trust *trust
 
@@ -135,7 +135,7 @@ func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 	return config, nil
 }
 
-// own returns the certificate to show, if there is one.
+// own returns the client certificate, if there is one.
 func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	switch {
 	case f.cert.Name == "" && f.key.Name == "":

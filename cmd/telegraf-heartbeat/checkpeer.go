@@ -235,7 +235,7 @@ func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, te
 	return status, text + age, strings.Join(parts, " "), nil
 }
 
-// recent is list, but refuses a file that is too old.
+// recent is like list, but refuses a file that is too old.
 func (p *place) recent(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	l, err := p.list(ctx, q, now)
 	if err == nil && !l.written.IsZero() && now.Sub(l.written) > oldestFile {

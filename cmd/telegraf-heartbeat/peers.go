@@ -87,7 +87,7 @@ func (c *console) terminal() bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// peers is the command of that name.
+// peers runs the command peers.
 func peers(ctx context.Context, args []string, c *console) error {
 	q, err := parsePeers(args, c.getenv)
 	switch {
@@ -179,7 +179,7 @@ func service(p *peer) string {
 	return cmp.Or(p.Service, strconv.FormatUint(uint64(p.PID), 10))
 }
 
-// print prints what was found.
+// print prints the listings.
 func (q *question) print(c *console, found []*listing) error {
 	if q.json {
 		return printJSON(c, found)

@@ -39,7 +39,7 @@ type listing struct {
 	peers   []peer
 }
 
-// A peer is a peer in a listing.
+// A peer is one entry of a listing.
 type peer struct {
 	*api.Peer
 	inTime bool // alive, and the file does not have the time of its last beat
@@ -162,7 +162,7 @@ func stateFiles(config string) ([]string, error) {
 	return paths, nil
 }
 
-// list returns the peers that q selects, and maybe others. If the collector does not
+// list returns the peers that q selects, and possibly others. If the collector does not
 // answer, it reads the file, which may be old.
 func (p *place) list(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	if p.client == nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A column of the table of peers. Rare columns are shown only if a peer needs them.
+// A column is a column of the table of peers. Rare columns are shown only if a peer needs
+// them.
 type column struct {
 	head  string
 	cell  func(*peer) string
@@ -89,7 +90,7 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	}
 	explainCalendar(say, p)
 	if p.Left > 0 {
-		say("deadline", "dead at %s, in %s, if no beat comes", clock(p.Left+unix(now)), span(seconds(p.Left)))
+		say("deadline", "dead at %s, in %s, if no beat comes", clock(p.Left+unixSeconds(now)), span(seconds(p.Left)))
 	}
 	if p.Promised > 0 {
 		say("promise", "to be back in %s", promise(p))

@@ -56,7 +56,7 @@ func newOutput(w io.Writer, encode func(telegraf.Metric) ([]byte, error), log te
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
 	}
-	o.w = bufio.NewWriterSize(&counted{w, &o.pipe}, outputBuffer)
+	o.w = bufio.NewWriterSize(&countingWriter{w, &o.pipe}, outputBuffer)
 	if pipe, ok := w.(*os.File); ok && isPipe(pipe) {
 		o.pipe.unread = func() int { return unread(pipe) }
 	}
@@ -198,8 +198,8 @@ func (o *output) fail(err error) {
 	o.failed(err)
 }
 
-// A backlog measures for how long the reader of a pipe has read nothing. Until the pipe
-// is full, writing to it does not show that.
+// A backlog measures for how long the reader of a pipe has read nothing. Writing to the
+// pipe does not show this until the pipe is full.
 type backlog struct {
 	unread  func() int // bytes in the pipe; nil if unknown
 	written atomic.Int64
@@ -223,13 +223,13 @@ func (b *backlog) lasts(now time.Time) time.Duration {
 	return now.Sub(b.since)
 }
 
-// A counted writer counts the bytes written.
-type counted struct {
+// A countingWriter counts the bytes that are written.
+type countingWriter struct {
 	to      io.Writer
 	backlog *backlog
 }
 
-func (c *counted) Write(p []byte) (int, error) {
+func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.to.Write(p)
 	c.backlog.written.Add(int64(n))
 	return n, err

@@ -29,8 +29,8 @@ type belief struct {
 	State
 	exit Exit // of the last process
 
-	// mark changes when the source names a process again. With the same mark, a
-	// process with the ID of one that has ended is a stranger.
+	// mark changes when the source names a process again. If the mark has not changed, a
+	// process with the ID of the ended process only reuses that ID.
 	mark  int64
 	until time.Time // end of the grace; zero if it is not running
 }
@@ -57,8 +57,8 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	return b.starting(s.kind, grace, now)
 }
 
-// starting is for a target that systemd is starting: one that was not running before is
-// not dead if it is late, because systemd has its own timeout.
+// starting returns the belief while systemd starts the target. A target that was not
+// running before is not dead if it is late, because systemd has its own timeout.
 func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Starting, Stopped:
@@ -68,7 +68,7 @@ func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
 	return b.without(k, grace, now)
 }
 
-// without is for a target that should have a process but has none.
+// without returns the belief about a target that should have a process but has none.
 func (b belief) without(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Stopped, Dead:

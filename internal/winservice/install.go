@@ -74,7 +74,7 @@ func (s *Service) Install() error {
 	return nil
 }
 
-// complete sets what cannot be set when the service is created.
+// complete sets the properties that cannot be set when the service is created.
 func (s *Service) complete(service *mgr.Service) error {
 	// The last action applies to all further crashes too.
 	restart := []mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: restartDelay}}

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Check has the peers of a token over HTTP, and how long they may be silent.
+// A Check configures a token for beats over HTTP: its peers, and how long they may be silent.
 type Check struct {
 	Peer       string          `toml:"peer"`
 	Peers      []string        `toml:"peers"`

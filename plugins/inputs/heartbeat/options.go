@@ -239,7 +239,7 @@ func (o *Options) peersPerHost() int {
 	return max(o.MaxPeers/10, 1000)
 }
 
-// keepAlive returns how a connection is probed before its peers are known.
+// keepAlive returns the TCP keepalive settings of a connection before its peers are known.
 func (o *Options) keepAlive() serve.KeepAlive {
 	return serve.KeepAlive{
 		Idle:     time.Duration(o.KeepAliveIdle),

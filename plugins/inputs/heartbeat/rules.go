@@ -37,7 +37,7 @@ type Rule struct {
 // ephemeral is the class of hosts that come and go.
 const ephemeral = "ephemeral"
 
-// compileRules checks rules. terms are those of peers without a rule.
+// compileRules checks rules. terms apply to peers without a rule.
 func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
 	compiled := make([]*rule, 0, len(rules))
 	for i := range rules {

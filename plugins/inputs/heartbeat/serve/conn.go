@@ -100,7 +100,7 @@ func (c *conn) begin(due time.Time) {
 	c.startGreeting()
 }
 
-// fromNow returns the deadline for what begins now.
+// fromNow returns the deadline of an operation that begins now.
 func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
 // readAvailable processes all payloads that have arrived. It returns wire.ErrAgain if the next
@@ -214,7 +214,7 @@ func (c *conn) process(payload []byte) error {
 	return nil
 }
 
-// prove records that something of the connection was accepted, or that it has ended.
+// prove records that a payload of the connection was accepted, or that the connection has ended.
 func (c *conn) prove() {
 	if !c.proven {
 		c.proven = true
@@ -259,8 +259,8 @@ func (c *conn) isTCP() bool {
 	return open && c.origin.Remote.IsValid()
 }
 
-// refuse answers a refused payload. It returns an error if there are too many in a row;
-// those for which the sender is not to blame do not count.
+// refuse answers a refused payload. It returns an error after too many refusals in a row; refusals
+// that are not the sender's fault do not count.
 func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	answer := &wire.Answer{Error: refusal.Text}
@@ -286,7 +286,7 @@ func (c *conn) answer(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// send writes to the other side, and closes the connection if that does not read. After
+// send writes to the other side, and closes the connection if the other side does not read. After
 // wire.ErrAgain, nothing may be read until the data is sent.
 func (c *conn) send(data []byte) error {
 	if c.mute != nil {
@@ -297,13 +297,13 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.stream.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.unread()
+		return c.refuseUnread()
 	}
 	return c.ignoreGone(err)
 }
 
-// ignoreGone returns a write error, except one that means that the other side has gone. It may
-// have sent more before that, like a goodbye, which is still to be read.
+// ignoreGone returns a write error, except one that means that the other side has gone. The other
+// side may have sent more before that, like a goodbye, which must still be read.
 func (c *conn) ignoreGone(err error) error {
 	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
 		c.mute = err
@@ -312,8 +312,8 @@ func (c *conn) ignoreGone(err error) error {
 	return err
 }
 
-// unread refuses a sender that does not read its answers.
-func (c *conn) unread() (end error) {
+// refuseUnread refuses a sender that does not read its answers.
+func (c *conn) refuseUnread() (end error) {
 	end = errUnread // also if it panics
 	defer c.shared.recoverPanic(&c.origin)
 	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
@@ -324,8 +324,8 @@ func (c *conn) unread() (end error) {
 // for the greeting.
 const greetAfter = time.Second
 
-// greets reports whether this connection may still get a greeting.
-func (c *conn) greets() bool {
+// mayGreet reports whether this connection may still get a greeting.
+func (c *conn) mayGreet() bool {
 	return !c.greeted && c.shared.Welcome != "" && c.stream == c.socket
 }
 
@@ -333,7 +333,7 @@ func (c *conn) greets() bool {
 // its first payload does not change.
 func (c *conn) startGreeting() {
 	early := time.Now().Add(greetAfter)
-	if !c.greets() || !early.Before(c.due) {
+	if !c.mayGreet() || !early.Before(c.due) {
 		return
 	}
 	c.early = true
@@ -368,7 +368,7 @@ func (c *conn) greetBare() error {
 
 // greet sends the welcome, once.
 func (c *conn) greet() error {
-	if !c.greets() {
+	if !c.mayGreet() {
 		return nil
 	}
 	c.greeted = true
@@ -404,7 +404,7 @@ func (c *conn) ended(err error) (end End) {
 	return end
 }
 
-// lateness explains what was not in time.
+// lateness returns the error text for a read deadline that has passed.
 func (c *conn) lateness() string {
 	if c.proven || c.reader.Started() {
 		return "message is not complete within 'read_timeout'"

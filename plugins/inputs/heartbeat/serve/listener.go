@@ -138,7 +138,7 @@ func (l *listener) end() {
 	}
 }
 
-// interrupt ends waiting for connections and datagrams.
+// interrupt stops the wait for connections and datagrams.
 func (l *listener) interrupt() {
 	var socket any = l.streams
 	if l.datagrams != nil {

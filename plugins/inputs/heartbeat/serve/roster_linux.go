@@ -69,9 +69,9 @@ func (r *roster) all() []*socket {
 	return slices.DeleteFunc(slices.Clone(r.sockets), func(s *socket) bool { return s == nil })
 }
 
-// setDue sets the deadline of a connection; zero for none. It reports whether that is before the
-// deadline of the waiting loop.
-func (r *roster) setDue(s *socket, due time.Time) (nearer bool) {
+// setDeadline sets the deadline of a connection; zero means no deadline. It reports whether that is
+// before the deadline of the waiting loop.
+func (r *roster) setDeadline(s *socket, due time.Time) (nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.set(s, due)

@@ -210,7 +210,7 @@ func (s *socket) flush() error {
 
 // waitFor sets whether the socket waits to be readable or writable.
 func (s *socket) waitFor(events uint32) error {
-	s.setDue()
+	s.applyDeadline()
 	if err := s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events); err != nil {
 		return errors.Join(net.ErrClosed, err) // the error is ours
 	}
@@ -239,7 +239,7 @@ func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, err
 // SetReadDeadline sets the deadline for reading; zero for none.
 func (s *socket) SetReadDeadline(due time.Time) error {
 	s.readDue = due
-	s.setDue()
+	s.applyDeadline()
 	return nil
 }
 
@@ -247,7 +247,7 @@ func (s *socket) SetReadDeadline(due time.Time) error {
 func (s *socket) SetWriteDeadline(due time.Time) error {
 	s.writeDue = due
 	if len(s.unsent) > 0 {
-		s.setDue()
+		s.applyDeadline()
 	}
 	return nil
 }
@@ -255,13 +255,13 @@ func (s *socket) SetWriteDeadline(due time.Time) error {
 // SetDeadline sets both deadlines.
 func (s *socket) SetDeadline(due time.Time) error {
 	s.readDue, s.writeDue = due, due
-	s.setDue()
+	s.applyDeadline()
 	return nil
 }
 
-func (s *socket) setDue() {
+func (s *socket) applyDeadline() {
 	if s.loop != nil {
-		s.loop.setDue(s)
+		s.loop.applyDeadline(s)
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	maxWrongLines = 10
 )
 
-// A checkFile is a file of checks, one a line.
+// A checkFile is a file with one check on each line.
 type checkFile struct {
 	file   regular.Reader
 	known  bool // it has been read

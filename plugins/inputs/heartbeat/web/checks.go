@@ -22,7 +22,7 @@ import (
 // hostService is the name of the service that means the host itself.
 const hostService = "host"
 
-// A Check has the peers of a token, and how long they may be silent.
+// A Check configures a token: its peers, and how long they may be silent.
 type Check struct {
 	Token      string
 	Peer       string        // HOST/SERVICE, or HOST for the host itself; empty with Peers
@@ -138,7 +138,7 @@ func (c *check) covers(host, service string) bool {
 	})
 }
 
-// flat lets a "*" of path.Match match a "/" in a service too. Hosts have none.
+// flat lets a "*" of path.Match match a "/" in a service too. Hosts have no "/".
 func flat(peer string) string {
 	host, service, _ := strings.Cut(peer, "/")
 	return host + "/" + strings.ReplaceAll(service, "/", "\x00")

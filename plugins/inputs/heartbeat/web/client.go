@@ -49,7 +49,7 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	return c
 }
 
-// advice returns how to let a client do what only the clients of an option may.
+// advice returns what to change so that this option allows the client.
 func (q *request) advice(option string) string {
 	port := "7879"
 	if addr, ok := q.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
@@ -112,9 +112,8 @@ func isForwarded(header http.Header) bool {
 	})
 }
 
-// forwarded returns the last hop that is not a trusted proxy. A proxy sets one of the
-// headers, and may pass on another one that the client set: if two of them differ, none
-// is believed.
+// forwarded returns the last hop that is not a trusted proxy. A proxy sets one of the headers, and
+// may pass on another one that the client set: if two headers differ, none is trusted.
 func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 	for _, hops := range [][]string{
 		hopsOf(header.Values("X-Forwarded-For")), forwardedFor(header.Values("Forwarded")), hopsOf(header.Values("X-Real-Ip")),

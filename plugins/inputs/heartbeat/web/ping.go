@@ -195,8 +195,8 @@ func (p *Ping) applyVerb(verb string, query url.Values) (err error) {
 	return err
 }
 
-// schedule sets the interval and the grace period: those of the check, else of the request,
-// else the defaults. Without a grace period, the margin is that of all beats.
+// schedule sets the interval and the grace period: from the check, else from the request, else the
+// defaults. Without a grace period, the usual margin applies.
 func (p *Ping) schedule(check *check, query url.Values, every, grace time.Duration) (err error) {
 	if p.IntervalMS, err = milliseconds(query, "every"); err != nil {
 		return err
@@ -227,7 +227,7 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 	return nil
 }
 
-// expected returns the peer as one that is expected even before its first beat.
+// expected returns the peer of the check, which is expected even before its first beat.
 func (c *check) expected() Expected {
 	e := Expected{Host: c.host, Service: c.service, Every: c.Every, Grace: c.Grace, Schedule: c.schedule}
 	if c.Every == 0 {

@@ -147,8 +147,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
-// costs only the request.
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic ends
+// only the request.
 func (s *Server) recoverPanic(q *request) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.Panicked(q.name, cause)

@@ -16,7 +16,7 @@ const (
 	StatusDead    = "dead"    // its watcher saw it end
 )
 
-// refusedStatuses are ambiguous: a planned end or a death.
+// refusedStatuses are refused because they are ambiguous: they may mean a planned end or a death.
 var refusedStatuses = []string{"down", "stopped", "exited", "offline"}
 
 // Limits of a beat. Lengths are in bytes.

@@ -152,8 +152,8 @@ func (r *Reader) decideSpace() error {
 	return nil
 }
 
-// word returns which of words comes next, or "". It waits for more only while that may
-// decide.
+// word returns which of words comes next, or "". It waits for more bytes only while they can change
+// the result.
 func (r *Reader) word(words []string) (string, error) {
 	for {
 		may := false

@@ -70,7 +70,7 @@ func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
 // zone returns the time zone of clock.
 func zone(t time.Time) string { return t.Local().Format("MST") }
 
-func (w *writer) putHead(s *shown) {
+func (w *writer) putHead(s *pageContent) {
 	w.putf(`<!doctype html>
 <html lang="en">
 <head>
@@ -104,15 +104,15 @@ func (w *writer) putHead(s *shown) {
 `)
 }
 
-// when returns text if is is true, and "" otherwise.
-func when(is bool, text string) string {
-	if is {
+// when returns text if the condition is true, and "" otherwise.
+func when(condition bool, text string) string {
+	if condition {
 		return text
 	}
 	return ""
 }
 
-func (w *writer) putLive(s *shown) {
+func (w *writer) putLive(s *pageContent) {
 	if s.snapshot.collector.Isolated {
 		w.putf("<p class=\"warning\">This collector is probably cut off from the network: peers that fall silent are reported unknown, not dead.</p>\n")
 	}
@@ -134,7 +134,7 @@ func (w *writer) putLive(s *shown) {
 }
 
 // putPeer shows one peer in full.
-func (w *writer) putPeer(s *shown) {
+func (w *writer) putPeer(s *pageContent) {
 	d := s.found
 	if d == nil {
 		w.putf("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<p>No peer has this name.</p>\n", s.Peer)
@@ -203,11 +203,11 @@ func (w *writer) lineTime(name string, at time.Time) {
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
-// back is the end of a peer's maintenance window. It is rounded to the second, because the time
-// left is measured on another clock.
+// back returns the end of a peer's maintenance window. It is rounded to the second, because the
+// time left is measured on another clock.
 func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
 
-func (w *writer) putTable(s *shown) {
+func (w *writer) putTable(s *pageContent) {
 	searches := s.searches()
 	w.putf("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
 		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
@@ -228,7 +228,7 @@ func (w *writer) putTable(s *shown) {
 	w.putf("</section>\n")
 }
 
-func (w *writer) putRows(s *shown) {
+func (w *writer) putRows(s *pageContent) {
 	w.putf("<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th><th scope=\"col\">Since (%v)</th>"+
 		"<th scope=\"col\">Why</th></tr></thead>\n<tbody>\n", zone(s.snapshot.made))
 	for _, d := range s.rows {
@@ -239,7 +239,7 @@ func (w *writer) putRows(s *shown) {
 	w.putf("</tbody>\n")
 }
 
-func (w *writer) putPromises(s *shown) {
+func (w *writer) putPromises(s *pageContent) {
 	if len(s.windows) == 0 {
 		return
 	}

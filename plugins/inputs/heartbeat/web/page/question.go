@@ -143,7 +143,7 @@ func placeOf(d *liveness.Details) place {
 	return place{slices.Index(liveness.Urgent[:], d.State), d.ID.Source, d.ID.Service, d.ID.PID}
 }
 
-// before reports whether p is before that of d.
+// before reports whether p is before the place of d.
 func (p *place) before(d *liveness.Details) bool {
 	of := placeOf(d)
 	id := liveness.ID{Source: p.Source, Service: p.Service, PID: p.PID}
@@ -188,8 +188,8 @@ func (s *snapshot) list(q *question) api.Peers {
 	return found
 }
 
-// matching returns the peers that match, in the order of an answer. It keeps those of the latest
-// question, because the next request is mostly for its next page.
+// matching returns the peers that match, in the order of an answer. It keeps the result for the
+// latest question, because the next request is usually for the next page of that question.
 func (s *snapshot) matching(q *question) []*liveness.Details {
 	if !q.chooses() {
 		return s.urgent
