@@ -32,8 +32,9 @@ type Exchange struct {
 	AnsweredAt      time.Time            // time of the first answer, by the clock of this host
 	ClockAhead      time.Duration        // correction of the clock until the beats were accepted; 0 for none
 
-	// Answers are the answers for living peers, then those for peers that have
-	// ended, each in the order of Peers, as far as they came. Datagrams have none.
+	// Answers are the answers for living peers, then the answers for peers that
+	// have ended, each in the order of Peers, as far as they came. Datagrams have
+	// none.
 	Answers []Answer
 
 	// Err is nil if every beat was accepted. It wraps a *RefusedError for the
@@ -121,7 +122,7 @@ func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange
 }
 
 // exchangeOnce connects, sends a batch and waits for the answer to each beat. It
-// reports whether another connection is worth a try.
+// reports whether a retry over another connection may succeed.
 func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
 	x = &Exchange{Server: s.server.url}
 	begin := time.Now()

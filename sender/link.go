@@ -88,8 +88,9 @@ func (l *link) refused() {
 	}
 }
 
-// answered returns what the server has received when it acknowledges a beat, and
-// when that beat was sent; nil if no beat with this number is unanswered.
+// answered returns the reports that the server has received when it acknowledges a
+// beat, and the time when that beat was sent; nil if no beat with this number is
+// unanswered.
 func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
 	if i < 0 {

@@ -20,8 +20,8 @@ const (
 	StatusDead    = "dead"    // the process has ended
 )
 
-// A Peer is a host, or a service on a host, and what its beats say. Host and
-// Service identify it.
+// A Peer is a host, or a service on a host, with the contents of its beats. Host
+// and Service identify it.
 type Peer struct {
 	Host    string // name of the host: up to 253 letters, digits or any of _ . : -
 	Service string // name of the service: up to 128 of the same or @ /; empty for the host itself

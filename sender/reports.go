@@ -8,7 +8,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// reports are what a Sender currently reports for its peers. Every session copies
+// reports has the current report of each peer of a Sender. Every session copies
 // them at its own pace.
 type reports struct {
 	mu      sync.Mutex // guards what follows
@@ -19,7 +19,7 @@ type reports struct {
 	backIn   time.Duration
 }
 
-// A report is what the Sender reports for one peer.
+// A report is the current state of one peer, as the Sender reports it.
 type report struct {
 	peer    Peer
 	version int // incremented with every change, from 1

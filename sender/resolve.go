@@ -186,7 +186,7 @@ func (q *query) servers() []string {
 }
 
 // fail records a lookup that found nothing. The error that the host does not exist
-// replaces that of a broken name server; otherwise the first error is kept.
+// replaces the error of a broken name server; otherwise the first error is kept.
 func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:

@@ -64,8 +64,8 @@ type Sender struct {
 	// if it is set, their beats declare it.
 	Interval time.Duration
 
-	// Peers are what the Sender beats for. At least one is required, and no two
-	// may have the same Host and Service. Beats are sent in this order.
+	// Peers are the peers that the Sender beats for. At least one is required, and
+	// no two may have the same Host and Service. Beats are sent in this order.
 	Peers []Peer
 
 	// BackIn is the maintenance window that goodbyes of Run and Leave open, 0 to
@@ -214,12 +214,12 @@ func (s *Sender) newSessions() []*session {
 	return sessions
 }
 
-// Update changes what Run reports for a peer, immediately and in every beat from
-// then on. Before Run, it changes what Run starts with. Host and Service identify
-// the peer; an unknown one is added. A goodbye is repeated until it is
-// acknowledged, any other report until it is replaced. Update retains p.Tags: do
-// not change them afterwards. For a peer that no collector would accept, Update
-// returns an error and changes nothing.
+// Update changes the report of Run for a peer, immediately and in every beat from
+// then on. Before Run, it changes the initial report. Host and Service identify the
+// peer; an unknown one is added. A goodbye is repeated until it is acknowledged,
+// any other report until it is replaced. Update retains p.Tags: do not change them
+// afterwards. For a peer that no collector would accept, Update returns an error
+// and changes nothing.
 func (s *Sender) Update(p Peer) error {
 	if err := s.validatePeer(&p); err != nil {
 		return err

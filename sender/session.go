@@ -26,7 +26,8 @@ const maxPatience = 20 * time.Minute
 
 // A session is the state of a Sender for one server. In Run it keeps a connection
 // up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and Check it
-// makes single exchanges. One goroutine owns it, apart from what mu guards.
+// makes single exchanges. One goroutine owns it, apart from the fields that mu
+// guards.
 //
 // It may have two links. The proven link has answered before. When it falls
 // silent, another link is tried beside it, and the proven one is closed only when
@@ -94,7 +95,8 @@ func newSession(s *Sender, url, life string, number int) *session {
 	return made
 }
 
-// newLife returns a new life: a random name for what a sender sends until it stops.
+// newLife returns a new life: a random name for the beats that a sender sends until
+// it stops.
 func newLife() string { return rand.Text()[:12] }
 
 // runOf returns the run of the beats to one server in one life. The collector
@@ -295,7 +297,7 @@ func (s *session) refused(link *link, answer *wire.Answer) {
 	}
 }
 
-// acknowledged processes the acknowledgement of a beat and of those before it.
+// acknowledged processes the acknowledgement of a beat and of the beats before it.
 func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {

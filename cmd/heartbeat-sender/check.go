@@ -148,7 +148,8 @@ func (c *call) printPeer(answer *sender.Answer) {
 	c.printStep("rule", "%s", wire.Printable(answer.Rule))
 }
 
-// skew describes how the clock of this host differs from that of a collector.
+// skew describes how far the clock of this host is ahead of or behind a collector's
+// clock.
 func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
 		return "the collector does not report its time"

@@ -202,7 +202,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	return err
 }
 
-// goodbye describes what leave has reported.
+// goodbye describes the goodbye that leave has sent.
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:

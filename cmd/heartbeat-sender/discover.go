@@ -23,8 +23,8 @@ const discoverHead = `# Tables for the services that run on this host, for the e
 #   systemctl reload heartbeat-sender-watch
 `
 
-// discoverCommand proposes what to watch on this host. It writes no file: only a
-// person knows which services matter.
+// discoverCommand prints tables for the services that run on this host. It writes no
+// file: only a person knows which services matter.
 func discoverCommand(ctx context.Context, c *call) error {
 	c.filesTime = filesTime
 	if err := c.loadFile(commandNamed("run"), nil); err != nil {

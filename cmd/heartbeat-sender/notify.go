@@ -63,8 +63,8 @@ func (m manager) progress(line string) {
 	m.notify(line)
 }
 
-// A status is what "systemctl status" shows of this program: which services it
-// cannot check, and the last message of its sender.
+// A status is the text that "systemctl status" shows for this program: the services that
+// it cannot check, and the last message of its sender.
 type status struct {
 	manager
 

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 )
 
-// withRightsOf calls do with the rights of an account instead of those of root.
+// withRightsOf calls do with the rights of an account instead of the rights of root.
 // Until do returns, the whole process and the programs it starts have these rights.
 func withRightsOf(account *watch.Account, do func()) (err error) {
 	own, err := syscall.Getgroups()

@@ -93,7 +93,7 @@ func (c *call) installService(ctx context.Context) error {
 	if err := winservice.Protect(c.configFile); err != nil {
 		return err
 	}
-	// Report errors now: nobody watches a service when it starts.
+	// Report errors now: when the service starts, they would only be in the event log.
 	if err := c.load(commandNamed("run"), args); err != nil {
 		return err
 	}

@@ -161,8 +161,8 @@ func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) 
 	return found, nil
 }
 
-// query returns the query for a collector. The collector may answer with more peers: its
-// globs may differ from those here.
+// query returns the query for a collector. The collector may answer with more peers: it
+// may interpret globs differently.
 func (q *question) query() api.Query {
 	host, _, _ := strings.Cut(q.glob, "/")
 	switch {

@@ -58,7 +58,7 @@ func placeFlags() []cli.Flag {
 	}
 }
 
-// placesOf returns the places in the flags or the environment, else those of the
+// placesOf returns the places in the flags or the environment, or else the places of the
 // collectors on this host.
 func placesOf(given cli.Given, getenv func(string) string) ([]place, error) {
 	if err := checkPlaces(given); err != nil {

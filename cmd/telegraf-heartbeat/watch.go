@@ -66,7 +66,7 @@ func (q *question) redraw(w *bytes.Buffer, found []*listing, failed error, now t
 	}
 }
 
-// changes prints what has changed since the previous call.
+// changes prints the peers that have changed since the previous call.
 type changes struct {
 	*question
 	known   map[string]peer // by name; nil before the first time

@@ -235,7 +235,7 @@ var (
 	only     = regexp.MustCompile(`^()(\[[a-z_.]+\]): `)
 )
 
-// ofTable returns the statements that text is about: all, or those of "2 of
+// ofTable returns the statements that text is about: all, or the statements of "2 of
 // [[inputs.heartbeat.rule]]", or of "[inputs.heartbeat.cluster]: ...".
 func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	names := numbered.FindStringSubmatch(text)

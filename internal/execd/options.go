@@ -49,8 +49,8 @@ func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	return true
 }
 
-// unknownKey returns why a key does not belong here and, if possible, where it
-// belongs or what was meant.
+// unknownKey returns an error for a key that does not belong here. If possible, the error
+// names the place where the key belongs, or the key that was meant.
 func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) < 3 || key[0] != "inputs" || key[1] != "heartbeat" {
 		return outsideKey(key, plugin)
@@ -162,7 +162,7 @@ func typeAt(value any, path []string) reflect.Type {
 	return t
 }
 
-// An option is a field of a struct as the decoder sees it.
+// An option is a field of a struct, with the name that the decoder uses for it.
 type option struct {
 	name   string
 	kind   reflect.Type

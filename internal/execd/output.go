@@ -15,9 +15,9 @@ const (
 	queuedMetrics = 1024      // between the plugins and the writer
 	outputBuffer  = 64 * 1024 // bytes in one write to Telegraf
 
-	// flushGap is the minimum time between two writes that are not full. A single
-	// metric is written at once; many in a row are written together, because each
-	// write costs more, on both sides of the pipe, than its content.
+	// flushGap is the minimum time between two writes that are not full. A single metric
+	// is written at once; many in a row are written together, because each write takes
+	// more time, on both sides of the pipe, than its content.
 	flushGap = time.Millisecond
 )
 
@@ -80,7 +80,7 @@ func (o *output) send(m telegraf.Metric) {
 	}
 }
 
-// close makes run write what is queued and return. Nothing may be sent after.
+// close makes run write the queued metrics and return. Nothing may be sent after that.
 func (o *output) close() { close(o.closing) }
 
 // run writes until close. Start it before anything sends. After an error it still

@@ -205,7 +205,7 @@ func (r *runner) logger(g general) *logger {
 	return newLogger(r.sink, g.Alias, r.level(g))
 }
 
-// summary describes what will run.
+// summary describes the instances that will run.
 func (r *runner) summary() string {
 	switch {
 	case r.file.Name == "":

@@ -52,7 +52,7 @@ func statusOf(code int) string {
 const maxTime = 10 * time.Second
 
 // A Probe is a command that runs periodically, never twice at the same time. Its standard
-// streams are the null device, and its directory is that of this program.
+// streams are the null device, and it runs in the directory of this program.
 type Probe struct {
 	Args     []string // the command and its arguments
 	Environ  []string

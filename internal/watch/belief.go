@@ -23,8 +23,8 @@ const (
 	unseen              // the check failed
 )
 
-// A belief is the believed state of one target, and what is needed to judge the next
-// sighting. It is pure: time is an argument.
+// A belief is the believed state of one target, and the data needed to judge the next
+// sighting. Its methods are pure functions: time is an argument.
 type belief struct {
 	State
 	exit Exit // of the last process

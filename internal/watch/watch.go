@@ -22,7 +22,7 @@ type watch struct {
 	pause time.Duration // of a unit: between the last two questions, while that grows
 }
 
-// see updates the belief with what was seen, and reports a change. A target that ends
+// see updates the belief with a sighting, and reports a change. A target that ends
 // because the host shuts down is not dead.
 func (w *watch) see(ctx context.Context, s sighting) {
 	next := w.belief.after(s, w.Grace, time.Now())

@@ -139,12 +139,12 @@ func isOnItsWay(sig syscall.Signal) bool {
 	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it, nothing is known to be pending
 	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
 		text, _ := os.ReadFile(tasks + thread.Name() + "/status") //nolint:errcheck // it may have ended
-		return holds(string(text), sig)
+		return isInSets(string(text), sig)
 	})
 }
 
-// holds reports whether a signal is in one of the sets of a status.
-func holds(status string, sig syscall.Signal) bool {
+// isInSets reports whether a signal is in one of the signal sets of a status.
+func isInSets(status string, sig syscall.Signal) bool {
 	for _, name := range []string{"SigPnd:\t", "ShdPnd:\t", "SigBlk:\t"} {
 		_, after, _ := strings.Cut(status, name)
 		digits, _, _ := strings.Cut(after, "\n")

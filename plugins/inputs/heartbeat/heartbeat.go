@@ -70,8 +70,8 @@ func (h *Heartbeat) Init() (err error) {
 	return err
 }
 
-// Check returns what is wrong with the files that Start reads and with the connections to
-// the mates, one error for each line. Call it after Init, while the plugin is not running.
+// Check returns the problems with the files that Start reads and with the connections to the mates,
+// one error for each line. Call it after Init, while the plugin is not running.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
 	if _, err := h.password(); err != nil {

@@ -57,8 +57,7 @@ func isHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// checkHTTP returns what is wrong with the options for HTTP. It reads no secrets and no
-// files.
+// checkHTTP returns an error if the options for HTTP are wrong. It reads no secrets and no files.
 func (o *Options) checkHTTP() error {
 	for i := range o.Checks {
 		check := o.Checks[i].web()

@@ -10,7 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
 )
 
-// This file has what readers see, and the socket for readers on this host.
+// This file has the status for readers, and the socket for readers on this host.
 
 // readersMode lets the group of the collector read too: no secret is shown.
 const readersMode = "0660"

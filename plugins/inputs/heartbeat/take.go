@@ -150,7 +150,7 @@ var (
 	}
 )
 
-// refusals counts and logs what is refused.
+// refusals counts and logs refusals.
 type refusals struct {
 	log   telegraf.Logger
 	total atomic.Int64

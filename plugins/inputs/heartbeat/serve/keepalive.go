@@ -17,7 +17,7 @@ type KeepAlive struct {
 	GiveUp time.Duration
 }
 
-// A Path is what the kernel knows of the other side of a connection.
+// A Path is the kernel's knowledge about the other side of a connection.
 type Path uint8
 
 // The values of a Path.

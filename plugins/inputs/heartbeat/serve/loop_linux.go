@@ -23,8 +23,7 @@ import (
 //   - A turn never blocks. If there is no room for an answer, the turn ends and the connection
 //     keeps the answer until it is writable. Its next turn begins by writing.
 //   - A readable connection gets a turn before its deadline is enforced.
-//   - No lock is held over a system call or a call of Options: the only lock is that of the
-//     roster.
+//   - No lock is held over a system call or a call of Options: the only lock is the roster's.
 type loop struct {
 	roster
 	listener *listener

@@ -23,7 +23,7 @@ type roster struct {
 }
 
 // add adds a connection. joined is false once the roster is closed. nearer reports whether the
-// connection's deadline is before that of the waiting loop.
+// connection's deadline is before the time until which the loop waits.
 func (r *roster) add(s *socket) (joined, nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *roster) all() []*socket {
 }
 
 // setDeadline sets the deadline of a connection; zero means no deadline. It reports whether that is
-// before the deadline of the waiting loop.
+// before the time until which the loop waits.
 func (r *roster) setDeadline(s *socket, due time.Time) (nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

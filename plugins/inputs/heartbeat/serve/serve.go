@@ -1,8 +1,8 @@
-// Package serve receives payloads from sockets, and finds out how connections end. It has
-// the listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits,
-// and what TCP knows of the other side. It never knows what is in a payload, which peers are
-// alive, or what Telegraf is: each payload goes to Options.Receive, each end of a connection
-// to Options.Ended.
+// Package serve receives payloads from sockets, and finds out how connections end. It has the
+// listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits, and what TCP
+// knows of the other side. It passes each payload to Options.Receive and each end of a connection
+// to Options.Ended. It knows nothing about the content of payloads, the states of peers, or
+// Telegraf.
 package serve
 
 import (

@@ -192,9 +192,9 @@ func (c *Certificates) optionalClientCert() *tls.Config {
 	return &tls.Config{GetConfigForClient: latest, MinVersion: tls.VersionTLS12}
 }
 
-// Mutual returns the configuration of connections whose ends verify each other's certificate,
-// for both ends. Each connection uses the latest certificate; the trusted CAs are those of when
-// the files were opened.
+// Mutual returns the configuration of connections whose ends verify each other's certificate, for
+// both ends. Each connection uses the latest certificate; the trusted CAs are the ones that were
+// read when the files were opened.
 func (c *Certificates) Mutual() *tls.Config {
 	c.mu.Lock()
 	pool := c.current.ClientCAs

@@ -121,7 +121,7 @@ type visitor struct {
 	gone     sync.Once
 }
 
-// Read counts what it reads.
+// Read counts the bytes that it reads.
 func (v *visitor) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
 	v.conn.shared.bytes.Add(int64(n))

@@ -41,7 +41,7 @@ func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	}
 }
 
-// parse reads the file and returns what is wrong with it. No error contains a token.
+// parse reads the file and returns an error for each wrong line. No error contains a token.
 func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	ctx, cancel := context.WithTimeout(ctx, checkFileWait)
 	defer cancel()

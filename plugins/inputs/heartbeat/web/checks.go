@@ -49,7 +49,7 @@ type check struct {
 	schedule      *calendar.Schedule
 }
 
-// Validate returns what is wrong with a check, except with its token.
+// Validate returns an error if a check is wrong; it does not look at the token.
 func (c *Check) Validate() error {
 	_, err := c.compile()
 	return err
@@ -164,7 +164,7 @@ var (
 	uuidForm  = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
-// CheckToken returns what is wrong with a token, without naming it.
+// CheckToken returns an error if a token is not valid. The error does not contain the token.
 func CheckToken(token string) error {
 	switch {
 	case len(token) < MinToken:
@@ -196,7 +196,7 @@ type Checks struct {
 // longer, because the key is secret.
 type digest [sha256.Size]byte
 
-// NewChecks returns the checks of the options. Read adds those of files.
+// NewChecks returns the checks of the options. Read adds the checks of files.
 func NewChecks(all []Check, files []string, log Logger) (*Checks, error) {
 	c := &Checks{log: log, byDigest: make(map[digest]*check)}
 	rand.Read(c.key[:])
@@ -273,7 +273,7 @@ func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) 
 	return expected, complete
 }
 
-// Problems returns what is wrong with the files now.
+// Problems returns the current problems with the files.
 func (c *Checks) Problems() (wrong []error) {
 	for _, file := range c.files {
 		wrong = append(wrong, file.parse(context.Background(), c)...)

@@ -71,8 +71,8 @@ func (s *Server) beat(q *request) (*answer, *refusal) {
 }
 
 const (
-	// maxMessage is the largest message of Telegraf, in bytes, both compressed and not: it
-	// contains logs, including those that could not be sent before.
+	// maxMessage is the largest message of Telegraf, in bytes, both compressed and not: it contains
+	// logs, including logs that could not be sent before.
 	maxMessage = 4 << 20
 	// maxDepth is how deep its objects and arrays may be nested.
 	maxDepth = 32

@@ -48,11 +48,11 @@ type Options struct {
 
 // Logger logs everything but refusals.
 type Logger interface {
-	// Debugf logs what helps to find a fault.
+	// Debugf logs details for finding a fault.
 	Debugf(format string, args ...any)
 	// Infof logs a normal change.
 	Infof(format string, args ...any)
-	// Warnf logs what the operator should fix.
+	// Warnf logs a problem that the operator should fix.
 	Warnf(format string, args ...any)
 }
 

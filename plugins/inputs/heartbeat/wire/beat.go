@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Statuses with a special meaning. Any other word means alive and is kept as it was sent,
-// except those in refusedStatuses.
+// Statuses with a special meaning. Any other word means alive and is kept as it was sent, except
+// the words in refusedStatuses.
 const (
 	StatusAlive   = "alive"
 	StatusLeaving = "leaving" // a planned end

@@ -24,7 +24,7 @@ type Key struct {
 	Secret []byte // at least MinSecret bytes
 }
 
-// Validate returns what is wrong with a key. The error never contains the secret.
+// Validate returns an error if a key is not valid. The error never contains the secret.
 func (k Key) Validate() error {
 	if err := checkText("key id", k.ID, MaxKeyID, hostByte); err != nil {
 		return err

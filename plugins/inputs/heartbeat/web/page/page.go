@@ -1,5 +1,5 @@
-// Package page shows peers: to people as one page, to programs as JSON. It knows how peers
-// are sorted, searched and printed. It never knows how they are judged, what a socket is or
+// Package page shows peers: to people as one page, to programs as JSON. It knows how peers are
+// sorted, searched and printed. It never knows how peers are judged, where a request comes from or
 // who may read.
 package page
 

@@ -41,7 +41,7 @@ func (v *visit) check() error {
 
 func (v *visit) isGlob() bool { return strings.ContainsAny(v.Text, "*?[") }
 
-// searches reports whether v is a search, and does not just show what is down.
+// searches reports whether v is a search: without one, the page shows the peers that are down.
 func (v *visit) searches() bool { return v.Text != "" || v.states != nil }
 
 func (v *visit) matches(d *liveness.Details) bool {
