@@ -100,7 +100,8 @@ func (s *session) keepDatagrams(ctx, own context.Context) {
 	s.leaveDatagrams(own, resolved)
 }
 
-// afterIf is time.After if the condition holds, and otherwise never fires.
+// afterIf is like time.After if the condition is true. Otherwise it returns nil,
+// which never fires.
 func afterIf(condition bool, pause time.Duration) <-chan time.Time {
 	if !condition {
 		return nil
@@ -123,8 +124,8 @@ func (s *session) sendOrWarn(ctx context.Context, which choice) {
 }
 
 // resolvePause is how long a resolved name is used: a collector that has moved must
-// be found before the allowed silence is over. It is compared at each beat, so it
-// ends between two beats.
+// be found before the allowed silence is over. It is checked at each beat, so it is
+// chosen to end between two beats.
 func (s *session) resolvePause() time.Duration {
 	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2

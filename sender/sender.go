@@ -73,10 +73,10 @@ type Sender struct {
 	// With 0, a goodbye is for good.
 	BackIn time.Duration
 
-	// Hurry makes Run end fast, when others wait for this program to exit. Run
-	// then takes at most a second to say goodbye. After a success (StatusLeaving
-	// with exit code 0) it waits only for a connection that is being made, and
-	// at most 60 ms for a name server or an acknowledgement.
+	// Hurry makes Run end quickly: set it if others wait for this program to exit.
+	// Run then takes at most a second to say goodbye. After a success
+	// (StatusLeaving with exit code 0) it waits only for a connection that is being
+	// made, and at most 60 ms for a name server or an acknowledgement.
 	Hurry bool
 
 	// Key signs the beats; with the zero Key they are not signed. If a collector

@@ -29,9 +29,9 @@ const maxPatience = 20 * time.Minute
 // makes single exchanges. One goroutine owns it, apart from the fields that mu
 // guards.
 //
-// It may have two links. The proven link has answered before. When it falls
-// silent, another link is tried beside it, and the proven one is closed only when
-// the other has answered: a slow collector never sees its connection end.
+// It may have two links. The proven link has answered before. When it falls silent,
+// another link is tried beside it, and the proven one is closed only when the other
+// has answered: a collector that is only slow keeps its connection.
 type session struct {
 	sender *Sender
 	server server

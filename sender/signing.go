@@ -37,7 +37,7 @@ func recipientOf(s server) recipient {
 }
 
 // correct takes the time and the id of the collector from a refusal, and reports
-// whether a signed beat is worth another try. Each of the two is corrected only
+// whether a retry of a signed beat may succeed. Each of the two is corrected only
 // once until a collector acknowledges a beat.
 func (s *session) correct(answer *wire.Answer) bool {
 	if !s.sender.Key.isSet() {

@@ -241,7 +241,7 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	return failed
 }
 
-// A step is one line of check.
+// A step is one line in the output of check.
 type step struct {
 	server string // that is being tried; empty for steps about this host
 	step   string // the first word of the line

@@ -106,7 +106,7 @@ func peerOptions() []*option {
 		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
-			usage: "name of the service; without a target: beat for it, not for the host",
+			usage: "name of the service; without a target, beats are for it, not for the host",
 			set:   setText(func(s *settings) *string { return &s.peer.Service }),
 		},
 		{

@@ -54,7 +54,7 @@ const serviceActions = `
 Actions:
   install [FLAGS]     install it with the flags of run: see heartbeat-sender help run
   uninstall           stop and remove it
-  run [FLAGS]         run it: for Windows, not for you
+  run [FLAGS]         started by Windows: do not run this yourself
 `
 
 func serviceCommand(ctx context.Context, c *call) error {

@@ -99,8 +99,8 @@ func (a *accumulator) AddError(err error) {
 // [[inputs.execd]].
 func (*accumulator) SetPrecision(time.Duration) {}
 
-// WithTracking returns an accumulator that reports when a metric is written. What
-// Telegraf does with it afterwards is unknown here.
+// WithTracking returns an accumulator that reports when a metric is written. Whether
+// Telegraf delivers the metric afterwards is unknown here.
 func (a *accumulator) WithTracking(maxTracked int) telegraf.TrackingAccumulator {
 	return &tracking{accumulator: a, delivered: make(chan telegraf.DeliveryInfo, maxTracked)}
 }

@@ -128,7 +128,7 @@ func (o *output) logLosses() {
 	}
 }
 
-// idle flushes, now or soon, when nothing is queued.
+// idle is called when no metric is queued, and flushes now or soon.
 func (o *output) idle() {
 	if o.w.Buffered() == 0 || o.armed {
 		return
@@ -166,7 +166,7 @@ func (o *output) write(m telegraf.Metric) {
 	}
 }
 
-// A reusable is a metric that can be used for another one.
+// A reusable is a metric whose memory can be used for another metric.
 type reusable interface {
 	// Reuse releases the metric.
 	Reuse()

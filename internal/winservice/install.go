@@ -26,7 +26,7 @@ type Service struct {
 }
 
 const (
-	// account has the fewest rights of the accounts without a password.
+	// account is the account without a password that has the fewest rights.
 	account      = `NT AUTHORITY\LocalService`
 	restartDelay = time.Second
 	resetPeriod  = 24 * 60 * 60 // seconds without a crash, after which their count is reset

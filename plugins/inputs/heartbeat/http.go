@@ -39,7 +39,7 @@ func (c *Check) web() web.Check {
 	}
 }
 
-// agreed returns the options that affect verdicts. The token does not: each collector may
+// agreed returns the options that affect verdicts. The token is not among them: each collector may
 // have its own.
 func (c *Check) agreed() map[string]any {
 	return onlySet(map[string]any{

@@ -167,8 +167,8 @@ func (c *conn) Chunk() ([]byte, error) {
 // lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayReadAgain reports whether to read once more after err, because it is only a deadline: if this
-// process was stopped, something may have arrived before the deadline.
+// mayReadAgain reports whether to read once more after err, because err is only a deadline that has
+// passed: while this process was suspended, data may have arrived before the deadline.
 func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -341,7 +341,7 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// isGreetingDue reports whether reading continues after err, because it is only the deadline of
+// isGreetingDue reports whether reading continues after err, because err is only the deadline of
 // startGreeting.
 func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {

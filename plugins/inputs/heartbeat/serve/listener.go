@@ -150,8 +150,8 @@ func (l *listener) interrupt() {
 	l.closeSocket()
 }
 
-// acceptAll accepts connections until end. It continues after errors: descriptors that are
-// used up now become free again.
+// acceptAll accepts connections until end. It continues after errors: if all descriptors are in
+// use, some become free later.
 func (l *listener) acceptAll(accept func() (net.Conn, error)) {
 	pause := time.Duration(0)
 	for {

@@ -46,8 +46,8 @@ type Logger interface {
 	Errorf(format string, args ...any)
 }
 
-// An Origin is the source of payloads: a connection, or a datagram socket, for one datagram
-// after the other.
+// An Origin is the source of payloads: a connection, or a datagram socket, for one datagram at a
+// time.
 type Origin struct {
 	Conn        ConnID // 0 for datagrams
 	Addr        net.Addr

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A roster has the connections of one loop and their deadlines. Goroutines that add a connection
-// to the loop, or end it, use only the roster. It calls nothing else.
+// A roster has the connections of one loop and their deadlines. Goroutines that add a connection to
+// the loop, or end it, use only the roster, which calls nothing else.
 type roster struct {
 	mu        sync.Mutex // guards the rest, and place of each socket
 	sockets   []*socket  // by descriptor

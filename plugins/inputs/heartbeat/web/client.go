@@ -148,8 +148,8 @@ func hopsOf(values []string) []string {
 	return strings.Split(strings.Join(values, ","), ",")
 }
 
-// forwardedFor returns the hops of RFC 7239, 4. An element without one is a hop without an
-// address.
+// forwardedFor returns the hops of RFC 7239, 4. An element without a "for" parameter is a hop
+// without an address.
 func forwardedFor(values []string) (hops []string) {
 	for _, element := range hopsOf(values) {
 		hop := ""

@@ -32,7 +32,7 @@ type Ping struct {
 	From       Speaker
 }
 
-// A Speaker is the client that sent a request, as far as that is certain.
+// A Speaker is the client that sent a request, as far as its identity is proven.
 type Speaker struct {
 	Name        string                          // in messages
 	Remote      netip.Addr                      // invalid if a proxy does not send it
