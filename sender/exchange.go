@@ -90,7 +90,7 @@ func (s *session) deliver(ctx context.Context, which choice) *Exchange {
 			last = x
 		}
 		select {
-		case <-time.After(time.Until(dialed.Add(retryPause + spread(retryPause/2)))):
+		case <-time.After(time.Until(dialed.Add(retryPause + randomPart(retryPause/2)))):
 		case <-ctx.Done():
 			return last
 		}

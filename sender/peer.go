@@ -94,8 +94,8 @@ func (p *Peer) labels() []wire.Label {
 	return labels
 }
 
-// is reports whether p and other are the same peer to a collector.
-func (p *Peer) is(other *Peer) bool {
+// isSamePeer reports whether p and other are the same peer to a collector.
+func (p *Peer) isSamePeer(other *Peer) bool {
 	return strings.EqualFold(p.Host, other.Host) && p.Service == other.Service
 }
 
@@ -106,9 +106,9 @@ func (p *Peer) ended() bool { return p.leaving() || strings.EqualFold(p.Status, 
 // succeeded reports whether p has ended with exit code 0.
 func (p *Peer) succeeded() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
 
-// part turns p into a goodbye. It returns false if there is nothing to say,
+// turnIntoGoodbye turns p into a goodbye. It returns false if there is nothing to say,
 // because p has ended or never ran.
-func (p *Peer) part(backIn time.Duration) bool {
+func (p *Peer) turnIntoGoodbye(backIn time.Duration) bool {
 	if p.ended() || p.Silent && p.PID == 0 {
 		return false
 	}
@@ -120,7 +120,7 @@ func (p *Peer) part(backIn time.Duration) bool {
 func goodbyes(peers []Peer, backIn time.Duration) []Peer {
 	peers = slices.Clone(peers)
 	for i := range peers {
-		peers[i].part(backIn)
+		peers[i].turnIntoGoodbye(backIn)
 	}
 	return peers
 }

@@ -48,10 +48,10 @@ func (r *reports) update(p Peer) {
 
 func (r *reports) put(p Peer) {
 	if r.departed { // a late update must not undo the goodbye
-		p.part(r.backIn)
+		p.turnIntoGoodbye(r.backIn)
 	}
 	for i := range r.all {
-		if known := &r.all[i]; known.peer.is(&p) {
+		if known := &r.all[i]; known.peer.isSamePeer(&p) {
 			known.peer = p
 			known.version++
 			return
@@ -60,13 +60,13 @@ func (r *reports) put(p Peer) {
 	r.all = append(r.all, report{peer: p, version: 1})
 }
 
-// depart turns every report of a peer that has not ended into a goodbye.
-func (r *reports) depart(backIn time.Duration) {
+// sayGoodbye turns every report of a peer that has not ended into a goodbye.
+func (r *reports) sayGoodbye(backIn time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.departed, r.backIn = true, backIn
 	for i := range r.all {
-		if r.all[i].peer.part(backIn) {
+		if r.all[i].peer.turnIntoGoodbye(backIn) {
 			r.all[i].version++
 		}
 	}

@@ -78,7 +78,7 @@ func (r *route) lookupNoted(ctx context.Context, mayAsk func(string) error, netw
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.asked = with(r.asked, server)
+		r.asked = appendMissing(r.asked, server)
 		return nil
 	}, network, host)
 }
@@ -134,7 +134,7 @@ func (r *route) addresses() (all []string, good int) {
 	for rank := range rankQuiet {
 		for _, address := range known {
 			if address != "" && r.rank(address) == rank {
-				all = with(all, address)
+				all = appendMissing(all, address)
 			}
 		}
 	}

@@ -153,7 +153,7 @@ func (s *Sender) validatePeers() error {
 			return err
 		}
 		for j := range i {
-			if s.Peers[j].is(&s.Peers[i]) {
+			if s.Peers[j].isSamePeer(&s.Peers[i]) {
 				return fmt.Errorf("service: %.128q is listed twice", s.Peers[i].Service)
 			}
 		}
@@ -198,7 +198,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		wg.Go(func() { session.keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
-	s.reports.depart(s.BackIn)
+	s.reports.sayGoodbye(s.BackIn)
 	end()
 	wg.Wait()
 	return nil

@@ -528,7 +528,7 @@ func TestSleepIsNotMadeUpFor(t *testing.T) {
 	for range 1000 {
 		interval := 1 + rand.N(time.Minute)
 		now := start.Add(rand.N(time.Hour))
-		next := following(start, interval, now)
+		next := nextTime(start, interval, now)
 		require.True(t, next.After(now) && !next.After(now.Add(interval)))
 		require.Zero(t, next.Sub(start)%interval)
 	}

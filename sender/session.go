@@ -110,7 +110,7 @@ func (s *session) keep(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(s.goodbyeTime()) })()
 
-	s.next = time.Now().Add(spread(s.sender.Interval)) // so that a fleet does not beat in step
+	s.next = time.Now().Add(randomPart(s.sender.Interval)) // so that a fleet does not beat in step
 	s.beat = time.NewTimer(time.Until(s.next))
 	defer s.beat.Stop()
 	s.refresh()
@@ -152,12 +152,12 @@ func (s *session) keepLink(ctx, own context.Context) {
 // planBeat plans the next beat of the schedule after now. Beats that were missed
 // while the host slept are skipped.
 func (s *session) planBeat(now time.Time) {
-	s.next = following(s.next, s.sender.Interval, now)
+	s.next = nextTime(s.next, s.sender.Interval, now)
 	s.beat.Reset(s.next.Sub(now))
 }
 
-// following returns the next time of a schedule after now.
-func following(last time.Time, interval time.Duration, now time.Time) time.Time {
+// nextTime returns the next time of a schedule after now.
+func nextTime(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
 }
 

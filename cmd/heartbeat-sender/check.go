@@ -106,7 +106,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	for i, answer := range x.Answers {
 		if i == 0 {
 			c.printStep("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
-			c.printStep("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
+			c.printStep("clock", "%s", describeSkew(x.AnsweredAt, x.RoundTrip, answer.Time))
 			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
 				c.printStep("refused", "at first, because this host's clock is wrong; every sender on it is refused once at start: set the clock")
 			}
@@ -148,9 +148,9 @@ func (c *call) printPeer(answer *sender.Answer) {
 	c.printStep("rule", "%s", wire.Printable(answer.Rule))
 }
 
-// skew describes how far the clock of this host is ahead of or behind a collector's
+// describeSkew describes how far the clock of this host is ahead of or behind a collector's
 // clock.
-func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
+func describeSkew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
 		return "the collector does not report its time"
 	}

@@ -151,7 +151,7 @@ func runCommand(ctx context.Context, c *call) error {
 	if err == nil && ctx.Err() == nil {
 		return restart(ctx)
 	}
-	return invalid(err)
+	return settingsError(err)
 }
 
 // nameOf returns a unique name for a peer.

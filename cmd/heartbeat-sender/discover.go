@@ -28,11 +28,11 @@ const discoverHead = `# Tables for the services that run on this host, for the e
 func discoverCommand(ctx context.Context, c *call) error {
 	c.filesTime = filesTime
 	if err := c.loadFile(commandNamed("run"), nil); err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
 	found, err := watch.FindServices(ctx)
 	if err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
 	fmt.Fprintf(c.stdout, discoverHead, c.configFile)
 	var system, known, odd []string
@@ -53,16 +53,16 @@ func discoverCommand(ctx context.Context, c *call) error {
 		}
 	}
 	fmt.Fprintln(c.stdout)
-	c.leaveOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
-	c.leaveOut(known, "already watched")
-	c.leaveOut(odd, "with a name that 'systemd_unit' does not accept")
-	c.leaveOut(found.Hollow, "without a main process to watch")
-	c.leaveOut(found.Failed, "failed")
+	c.printLeftOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.printLeftOut(known, "already watched")
+	c.printLeftOut(odd, "with a name that 'systemd_unit' does not accept")
+	c.printLeftOut(found.Hollow, "without a main process to watch")
+	c.printLeftOut(found.Failed, "failed")
 	return nil
 }
 
-// leaveOut prints which services are not proposed, and why.
-func (c *call) leaveOut(names []string, why string) {
+// printLeftOut prints which services are not proposed, and why.
+func (c *call) printLeftOut(names []string, why string) {
 	if len(names) > 0 {
 		fmt.Fprintf(c.stdout, "# Left out: %d %s\n#   %s\n", len(names), why, wire.Printable(strings.Join(names, ", ")))
 	}

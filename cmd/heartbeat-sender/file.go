@@ -225,7 +225,7 @@ func (o *option) texts(content any) ([]string, error) {
 			return []string{cli.Line(texts)}, nil
 		}
 	}
-	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.wants())
+	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.expectedValue())
 }
 
 func allTexts(elements []any) ([]string, bool) {
@@ -240,8 +240,8 @@ func allTexts(elements []any) ([]string, bool) {
 	return texts, true
 }
 
-// wants describes the values of the option in the file.
-func (o *option) wants() string {
+// expectedValue describes the values of the option in the file.
+func (o *option) expectedValue() string {
 	switch {
 	case o.isSwitch():
 		return "true or false"

@@ -29,7 +29,7 @@ func TestWhatIsSaidOfAJob(t *testing.T) {
 		"too long, but polite":    {job.End{Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true}},
 		"too long, and asked too": {job.End{Code: 1, Asked: true, Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
 	} {
-		said := ended(peer, tt.end, time.Hour)
+		said := endReport(peer, tt.end, time.Hour)
 		want := peer
 		want.Status, want.BackIn, want.Exit = tt.status, tt.backIn, tt.exit
 		require.Equal(t, want, said, name)

@@ -135,8 +135,8 @@ func exitCode(err error) int {
 // errors in the settings, because they would go unnoticed.
 func isDeliveryFailure(code int) bool { return code == cli.ExitFailed || code == exitRefused }
 
-// invalid gives an error in the settings its exit code.
-func invalid(err error) error { return cli.Exit(cli.ExitConfig, err) }
+// settingsError returns err with the exit code for errors in the settings.
+func settingsError(err error) error { return cli.Exit(cli.ExitConfig, err) }
 
 // oneLine returns text, which may have several lines, as one line that is safe for a
 // log and a terminal: errors quote files, collectors and certificates.

@@ -29,7 +29,7 @@ type watchlist struct {
 func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 	peers, watched, err := c.peers()
 	if err != nil {
-		return nil, watched, invalid(err)
+		return nil, watched, settingsError(err)
 	}
 	s, err := c.senderFor(ctx, peers)
 	return s, watched, err
@@ -38,7 +38,7 @@ func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 // senderFor returns a Sender for peers.
 func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Sender, error) {
 	if len(c.settings.servers) == 0 {
-		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
+		return nil, settingsError(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
 	}
 	s := &sender.Sender{
 		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
@@ -47,9 +47,9 @@ func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Send
 	ctx, cancel := context.WithTimeout(ctx, c.filesTime)
 	defer cancel()
 	if err := c.settings.trust.apply(ctx, s, c.environ); err != nil {
-		return nil, invalid(err)
+		return nil, settingsError(err)
 	}
-	return s, invalid(s.Validate())
+	return s, settingsError(s.Validate())
 }
 
 // peers returns the peers in the settings: watched services and their host, this
@@ -128,7 +128,7 @@ func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
 		peer.Status = s.peer.Status
 	}
 	peer.Silent = true // until its state is known
-	peer.Tags = merged(host.Tags, s.peer.Tags)
+	peer.Tags = mergeTags(host.Tags, s.peer.Tags)
 	return peer, err
 }
 
@@ -173,8 +173,8 @@ func (s *settings) describeTarget() string {
 	return s.target.String()
 }
 
-// merged returns the labels of both; own overrides common.
-func merged(common, own []sender.Tag) []sender.Tag {
+// mergeTags returns the labels of both; own overrides common.
+func mergeTags(common, own []sender.Tag) []sender.Tag {
 	tags := slices.DeleteFunc(slices.Clone(common), func(tag sender.Tag) bool {
 		return slices.ContainsFunc(own, func(o sender.Tag) bool { return o.Key == tag.Key })
 	})

@@ -57,7 +57,7 @@ func (c *call) load(cmd *command, args []string) error {
 		err = s.setAll(c.fromEnvironment(cmd), (*option).env)
 	}
 	if err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
 	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwnHost(name) {
 		// File and environment are about this host.

@@ -57,7 +57,7 @@ func (c *call) logChange(service, text string, dead bool) {
 func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	err := w.Check(ctx)
 	if err == nil || c.settings.target != (watch.Target{}) && !errors.Is(err, watch.ErrUnseen) {
-		return invalid(err)
+		return settingsError(err)
 	}
 	c.log(logError, "%v", err)
 	return nil
@@ -141,12 +141,12 @@ func describe(s watch.State, grace time.Duration) string {
 	case watch.Away:
 		return fmt.Sprintf("process %d ended; waiting %s for a restart", s.Process.PID, grace)
 	case watch.Stopped:
-		return "stopped on purpose" + ending(s.Exit)
+		return "stopped on purpose" + describeExit(s.Exit)
 	}
-	return "dead" + ending(s.Exit)
+	return "dead" + describeExit(s.Exit)
 }
 
-func ending(e watch.Exit) string {
+func describeExit(e watch.Exit) string {
 	switch {
 	case e.Signal != "":
 		return ", ended by " + e.Signal

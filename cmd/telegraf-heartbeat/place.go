@@ -218,7 +218,7 @@ func (l *listing) sort() {
 func (l *listing) head(now time.Time) string {
 	how := "live"
 	if !l.written.IsZero() {
-		how = "last written " + span(now.Sub(l.written)) + " ago"
+		how = "last written " + formatSpan(now.Sub(l.written)) + " ago"
 	}
 	texts := make([]string, 0, len(states))
 	for _, state := range states {

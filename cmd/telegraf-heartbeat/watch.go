@@ -123,7 +123,7 @@ func (c *changes) compare(w *bytes.Buffer, after []peer) {
 		}
 		line := fmt.Sprintf("%s %s %s %s", instant(p.Since).Local().Format(time.TimeOnly), p.State, p.Name(), p.Reason)
 		if known {
-			line += " after " + span(lasted)
+			line += " after " + formatSpan(lasted)
 		}
 		if c.why {
 			line += ": " + api.Why(p.Reason)

@@ -92,9 +92,9 @@ func inStatement(s cli.Statement, err error) error {
 	text := err.Error()
 	switch {
 	case errors.As(err, &syntax):
-		text = plain(syntax.Message)
+		text = explainValue(syntax.Message)
 	case decoderPrefix.MatchString(text):
-		text = plain(decoderPrefix.ReplaceAllString(text, ""))
+		text = explainValue(decoderPrefix.ReplaceAllString(text, ""))
 	default:
 		return err // our own error is complete
 	}
@@ -109,8 +109,8 @@ func inStatement(s cli.Statement, err error) error {
 
 var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
 
-// plain returns the decoder's message about a value in plain words.
-func plain(text string) string {
+// explainValue returns the decoder's message about a value in plain words.
+func explainValue(text string) string {
 	if strings.HasPrefix(text, "time: ") {
 		return `it must be a duration like "5s", "90m" or "7d"`
 	}

@@ -90,7 +90,7 @@ func (r *runner) instances(out *output) []*instance {
 		}
 		name := strings.Trim(log.prefix, "[] ")
 		in := newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log)
-		in.every, in.waits = r.every(t), r.opts.listen == "" // with -listen, report the error immediately
+		in.every, in.waits = r.gatherInterval(t), r.opts.listen == "" // with -listen, report the error immediately
 		all = append(all, in)
 	}
 	return all

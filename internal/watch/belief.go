@@ -52,24 +52,24 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	case failed:
 		return b.over(Dead)
 	case absent:
-		return b.without(s.kind, grace, now)
+		return b.withoutProcess(s.kind, grace, now)
 	}
-	return b.starting(s.kind, grace, now)
+	return b.whileStarting(s.kind, grace, now)
 }
 
-// starting returns the belief while systemd starts the target. A target that was not
+// whileStarting returns the belief while systemd starts the target. A target that was not
 // running before is not dead if it is late, because systemd has its own timeout.
-func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
+func (b belief) whileStarting(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Starting, Stopped:
 		b.Phase, b.Exit = Starting, Exit{}
 		return b
 	}
-	return b.without(k, grace, now)
+	return b.withoutProcess(k, grace, now)
 }
 
-// without returns the belief about a target that should have a process but has none.
-func (b belief) without(k kind, grace time.Duration, now time.Time) belief {
+// withoutProcess returns the belief about a target that should have a process but has none.
+func (b belief) withoutProcess(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Stopped, Dead:
 		return b

@@ -55,7 +55,7 @@ func (c *ClusterOptions) check() error {
 	if c == nil {
 		return nil
 	}
-	return inCluster(firstOf(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
+	return inCluster(firstError(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
 }
 
 // inCluster adds the name of the table to an error.

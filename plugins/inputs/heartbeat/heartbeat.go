@@ -281,7 +281,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func(
 	for _, loop := range loops {
 		clock.Go(func() { loop(ticking) }) // ends with ticking
 	}
-	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
+	emitter.Go(func() { judging.Emit(emitting, acc, h.ownStatus) }) // ends with emitting, when the queue is empty
 	server.Start()
 	websites.start(server)
 	h.running.Store(judging)
@@ -322,8 +322,8 @@ func (h *Heartbeat) Stop() {
 	}
 }
 
-// own returns the status that the collector reports about itself.
-func (h *Heartbeat) own(now time.Time) judge.Own {
+// ownStatus returns the status that the collector reports about itself.
+func (h *Heartbeat) ownStatus(now time.Time) judge.Own {
 	own := judge.Own{Refused: h.refused.total.Load(), Unnamed: h.recipient.Unnamed(), Memory: judge.Memory(h.keeper.Health(now)), Mates: h.mates()}
 	for _, s := range h.server.Status() {
 		own.Listeners = append(own.Listeners, judge.Listener{

@@ -216,7 +216,7 @@ func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result 
 		refusal = refusalByToken(from, &latest.Beat)
 	}
 	if refusal != nil {
-		return r.answered(web.Result{Refusal: refusal}, nil)
+		return r.withAnswer(web.Result{Refusal: refusal}, nil)
 	}
 	speaker := r.speakerOf(from, &rules)
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
@@ -226,7 +226,7 @@ func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result 
 	if refusal == nil && signer != "" && !latest.Check {
 		rules.Recipient.Note(latest.To, b.ID.Source, from.Name)
 	}
-	return r.answered(result, r.answer(b, latest.Seq, &outcome))
+	return r.withAnswer(result, r.answer(b, latest.Seq, &outcome))
 }
 
 // rulesFor returns the rules that a client must satisfy. A token replaces a signature and
@@ -268,8 +268,8 @@ func resultOf(beat *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal)
 	}
 }
 
-// answered adds the answer of the wire protocol to a result.
-func (r *receiver) answered(result web.Result, answer *wire.Answer) web.Result {
+// withAnswer adds the answer of the wire protocol to a result.
+func (r *receiver) withAnswer(result web.Result, answer *wire.Answer) web.Result {
 	now := time.Now().UnixMilli()
 	if refusal := result.Refusal; refusal != nil {
 		answer = &wire.Answer{Error: refusal.Text}

@@ -133,7 +133,7 @@ type valid struct {
 
 // check checks all options.
 func (o *Options) check() (v valid, err error) {
-	err = firstOf(
+	err = firstError(
 		o.checkAddresses(),
 		o.former.check(),
 		atLeast("dead_after", o.DeadAfter, liveness.MinSilence),
@@ -354,5 +354,5 @@ func (o *Options) checkKeys() error {
 			}
 		}
 	}
-	return firstOf(check("forget_dead_after", o.ForgetDeadAfter), check("forget_left_after", o.ForgetLeftAfter))
+	return firstError(check("forget_dead_after", o.ForgetDeadAfter), check("forget_left_after", o.ForgetLeftAfter))
 }

@@ -61,7 +61,7 @@ func (h *Heartbeat) pageOptions(now time.Time) page.Options {
 
 // status returns the status of the collector for readers.
 func (h *Heartbeat) status(started, now time.Time) api.Collector {
-	own, known := h.own(now), h.judge.Summary()
+	own, known := h.ownStatus(now), h.judge.Summary()
 	c := api.Collector{
 		ID: h.recipient.ID(), Now: unixSeconds(now), Started: unixSeconds(started),
 		Isolated: known.Isolated, Stalled: known.Stalled.Seconds(), Refused: own.Refused, Panics: known.Panics, Peers: known.Peers,

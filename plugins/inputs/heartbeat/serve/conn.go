@@ -83,7 +83,7 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
 	defer c.shared.recoverPanic(&c.origin)
-	due := c.fromNow()
+	due := c.newDeadline()
 	if err := c.handshake(due); err != nil {
 		c.refuseHandshake(err)
 		return end
@@ -100,8 +100,8 @@ func (c *conn) begin(due time.Time) {
 	c.startGreeting()
 }
 
-// fromNow returns the deadline of an operation that begins now.
-func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
+// newDeadline returns the deadline of an operation that begins now.
+func (c *conn) newDeadline() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
 // readAvailable processes all payloads that have arrived. It returns wire.ErrAgain if the next
 // one has not arrived yet or an answer has to be sent first, and any other error at the end.
@@ -152,7 +152,7 @@ func (c *conn) Chunk() ([]byte, error) {
 	switch started := c.reader.Started(); {
 	case c.timed:
 	case started:
-		c.startClock(c.fromNow())
+		c.startClock(c.newDeadline())
 	case c.armed:
 		c.stopClock()
 	}
@@ -230,7 +230,7 @@ func (c *conn) adaptKeepAlive(interval, silence time.Duration) {
 	if c.beats = true; first && silence <= c.shared.KeepAlive.GiveUp {
 		return
 	}
-	fit := c.keepAlive.fit(interval, silence)
+	fit := c.keepAlive.adapt(interval, silence)
 	if !c.isTCP() || fit == c.keepAlive {
 		return
 	}
@@ -395,7 +395,7 @@ func (c *conn) ended(err error) (end End) {
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal, false)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before other errors that are timeouts
-		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.timeoutText())
 	default:
 		if end = endOf(err, c.resetIsClose()); end != Closed {
 			c.shared.Log.Debugf("Connection from %s ended: %s", c.origin.From(), wire.Printable(err.Error()))
@@ -404,8 +404,8 @@ func (c *conn) ended(err error) (end End) {
 	return end
 }
 
-// lateness returns the error text for a read deadline that has passed.
-func (c *conn) lateness() string {
+// timeoutText returns the error text for a read deadline that has passed.
+func (c *conn) timeoutText() string {
 	if c.proven || c.reader.Started() {
 		return "message is not complete within 'read_timeout'"
 	}

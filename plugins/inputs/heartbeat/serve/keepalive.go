@@ -27,10 +27,10 @@ const (
 	PathIsSilent      // nothing answers
 )
 
-// fit returns k adapted to a peer with this interval and this allowed silence: after a missing
+// adapt returns k adapted to a peer with this interval and this allowed silence: after a missing
 // beat, there must be a probe and its answer before the peer is dead. TCP cannot wait less
 // than a second.
-func (k KeepAlive) fit(interval, silence time.Duration) KeepAlive {
+func (k KeepAlive) adapt(interval, silence time.Duration) KeepAlive {
 	if interval > 0 {
 		k.Idle = min(k.Idle, max(interval.Round(time.Second), time.Second))
 		k.Interval = min(k.Interval, max((interval/5).Truncate(time.Second), time.Second))

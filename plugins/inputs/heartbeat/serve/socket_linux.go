@@ -133,7 +133,7 @@ func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
 func (o *loops) add(c *conn) {
 	s := c.socket.(*socket)
 	s.conn = c
-	c.begin(c.fromNow())
+	c.begin(c.newDeadline())
 	loop := o.all[maphash.Comparable(o.seed, c.origin.Remote)%uint64(len(o.all))]
 	if err := loop.add(s); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
@@ -165,7 +165,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, wire.ErrAgain
 	}
 	s.mayRead = false
-	n, err := restarting(unix.Read, s.fd, p)
+	n, err := retryInterrupted(unix.Read, s.fd, p)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return 0, wire.ErrAgain
@@ -219,15 +219,15 @@ func (s *socket) waitFor(events uint32) error {
 
 // writeNow writes as much as there is room for.
 func (s *socket) writeNow(p []byte) (int, error) {
-	n, err := restarting(unix.Write, s.fd, p)
+	n, err := retryInterrupted(unix.Write, s.fd, p)
 	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}
 	return max(n, 0), err
 }
 
-// restarting repeats a system call that is interrupted.
-func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
+// retryInterrupted repeats a system call that is interrupted.
+func retryInterrupted(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
 	for {
 		n, err := call(fd, p)
 		if !errors.Is(err, unix.EINTR) {

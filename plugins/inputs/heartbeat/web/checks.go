@@ -67,25 +67,25 @@ func (c *Check) compile() (*check, error) {
 	}
 	for i, pattern := range c.Peers {
 		host, service, named := strings.Cut(pattern, "/")
-		if _, err := path.Match(flat(pattern), ""); err != nil || !named || host == "" || service == "" {
+		if _, err := path.Match(withoutSlashes(pattern), ""); err != nil || !named || host == "" || service == "" {
 			return nil, fmt.Errorf("'peers': %.80q is not a pattern like \"web-1/*\"", pattern)
 		}
 		compiled.Peers[i] = strings.ToLower(host) + "/" + service
 	}
 	if c.Peer != "" {
-		if err := compiled.split(); err != nil {
+		if err := compiled.parsePeer(); err != nil {
 			return nil, err
 		}
 	}
 	if !isInRange(c.Every) || !isInRange(c.Grace) || !isInRange(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
-	err := compiled.plan()
+	err := compiled.parseSchedule()
 	return compiled, err
 }
 
-// plan parses Schedule.
-func (c *check) plan() (err error) {
+// parseSchedule compiles Schedule, in the time zone of the check.
+func (c *check) parseSchedule() (err error) {
 	switch {
 	case c.Schedule == "" && c.Timezone != "":
 		return errors.New("'timezone' needs 'schedule'")
@@ -107,8 +107,8 @@ func (c *check) plan() (err error) {
 // minGrace is the least grace period with a schedule.
 const minGrace = 2 * time.Second
 
-// split parses Peer.
-func (c *check) split() (err error) {
+// parsePeer sets the host and the service from Peer.
+func (c *check) parsePeer() (err error) {
 	host, service, named := strings.Cut(c.Peer, "/")
 	if strings.ContainsAny(c.Peer, "*?[") {
 		return fmt.Errorf("'peer': %.80q is a pattern: write it in 'peers'", c.Peer)
@@ -133,13 +133,14 @@ func (c *check) covers(host, service string) bool {
 		service = hostService
 	}
 	return slices.ContainsFunc(c.Peers, func(pattern string) bool {
-		fits, _ := path.Match(flat(pattern), flat(host+"/"+service)) //nolint:errcheck // it was checked
+		fits, _ := path.Match(withoutSlashes(pattern), withoutSlashes(host+"/"+service)) //nolint:errcheck // it was checked
 		return fits
 	})
 }
 
-// flat lets a "*" of path.Match match a "/" in a service too. Hosts have no "/".
-func flat(peer string) string {
+// withoutSlashes replaces each "/" in the service of a peer, so that a "*" of path.Match matches it
+// too.
+func withoutSlashes(peer string) string {
 	host, service, _ := strings.Cut(peer, "/")
 	return host + "/" + strings.ReplaceAll(service, "/", "\x00")
 }

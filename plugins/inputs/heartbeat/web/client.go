@@ -38,9 +38,9 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	switch {
 	case !isForwarded(r.Header):
 		// By default nginx adds no header, sets Host to this server and uses HTTP/1.0.
-		direct := r.ProtoAtLeast(1, 1) && !contain(s.TrustedProxies, remote)
+		direct := r.ProtoAtLeast(1, 1) && !anyContains(s.TrustedProxies, remote)
 		c.local = remote.IsLoopback() && direct && isLocalName(r.Host) && !c.crossSite
-	case contain(s.TrustedProxies, remote):
+	case anyContains(s.TrustedProxies, remote):
 		c.addr, c.certificate = s.forwarded(r.Header), nil // the certificate is the proxy's
 		c.name = c.place()
 	default:
@@ -134,7 +134,7 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 // hop is not an address, or if all hops are trusted. found is false without any hops.
 func (s *Server) lastHop(hops []string) (addr netip.Addr, found bool) {
 	for _, hop := range slices.Backward(hops) {
-		if addr = hopAddr(hop); !addr.IsValid() || !contain(s.TrustedProxies, addr) {
+		if addr = hopAddr(hop); !addr.IsValid() || !anyContains(s.TrustedProxies, addr) {
 			return addr, true
 		}
 	}
@@ -173,7 +173,7 @@ func hopAddr(hop string) netip.Addr {
 	return addr.Unmap().WithZone("")
 }
 
-func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
+func anyContains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
@@ -181,10 +181,10 @@ func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
 // constant time.
 func (s *Server) isAuthenticated(r *http.Request) bool {
 	name, password, _ := r.BasicAuth()
-	return same(name, s.Username)&same(password, s.Password) == 1
+	return compareTexts(name, s.Username)&compareTexts(password, s.Password) == 1
 }
 
-func same(a, b string) int {
+func compareTexts(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }

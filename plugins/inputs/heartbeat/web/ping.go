@@ -167,7 +167,7 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	case check != nil:
 		from.May = check.covers
 		return from, nil
-	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
+	case q.certificate != nil, q.local, anyContains(s.AllowedSources, q.addr) && !q.crossSite:
 		return from, nil
 	}
 	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not send heartbeats without a token of [[inputs.heartbeat.check]]: %s",
@@ -309,8 +309,8 @@ func isInRange(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*
 // parseDuration parses a duration like 90s, 12h or 7d; a number alone is in seconds.
 func parseDuration(text string) (d time.Duration, err error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		d, err = times(days, 24*time.Hour)
-	} else if d, err = times(text, time.Second); err != nil {
+		d, err = multiply(days, 24*time.Hour)
+	} else if d, err = multiply(text, time.Second); err != nil {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d < 0 {
@@ -319,8 +319,8 @@ func parseDuration(text string) (d time.Duration, err error) {
 	return d, nil
 }
 
-// times returns number units, or an error if that overflows.
-func times(number string, unit time.Duration) (time.Duration, error) {
+// multiply returns number units, or an error if that overflows.
+func multiply(number string, unit time.Duration) (time.Duration, error) {
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err == nil && n > uint64(math.MaxInt64/unit) {
 		err = strconv.ErrRange

@@ -184,7 +184,7 @@ func (s *Server) mayRead(q *request) *refusal {
 	case s.Username != "" && !s.isAuthenticated(q.Request):
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="heartbeat", charset="UTF-8"`)
 		return refuse(http.StatusUnauthorized, ReasonReader, "reading needs 'basic_username' and 'basic_password'")
-	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):
+	case s.Username != "" || q.local || anyContains(s.AllowedReaders, q.addr):
 		return nil
 	}
 	return refuse(http.StatusForbidden, ReasonReader, "%s may not read without 'basic_username' and 'basic_password': %s",

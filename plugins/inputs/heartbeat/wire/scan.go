@@ -87,7 +87,7 @@ func (s *scanner) object(depth int, member func(key []byte) error) error {
 	}
 }
 
-// key scans a key, which must not be among its siblings, and the colon after it.
+// key scans a key and the colon after it. A key that equals one of its siblings is an error.
 func (s *scanner) key(siblings [][]byte) ([]byte, error) {
 	key, err := s.str()
 	if err != nil {

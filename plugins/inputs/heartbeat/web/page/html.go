@@ -36,8 +36,8 @@ func sourceHash(text string) string {
 // (docs/decisions/0034).
 type writer struct{ strings.Builder }
 
-// putf writes a constant format with values, which it escapes. All verbs are %v, and they may
-// only be between tags or in double quotes.
+// putf writes a constant format with values, which it escapes. All verbs are %v, and they may only
+// be between tags or in double quotes.
 func (w *writer) putf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
@@ -93,7 +93,7 @@ func (w *writer) putHead(s *pageContent) {
 <option value="">any</option>
 `, s.Text)
 	for _, state := range liveness.Urgent {
-		w.putf("<option%v>%v</option>\n", when(s.only(state), " selected"), state)
+		w.putf("<option%v>%v</option>\n", textIf(s.showsOnly(state), " selected"), state)
 	}
 	w.WriteString(`</select>
 <button>Search</button>
@@ -104,8 +104,8 @@ func (w *writer) putHead(s *pageContent) {
 `)
 }
 
-// when returns text if the condition is true, and "" otherwise.
-func when(condition bool, text string) string {
+// textIf returns text if the condition is true, and "" otherwise.
+func textIf(condition bool, text string) string {
 	if condition {
 		return text
 	}
@@ -119,7 +119,7 @@ func (w *writer) putLive(s *pageContent) {
 	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
 	for _, state := range liveness.Urgent {
 		w.putf("<li><a href=\"?state=%v\"", state)
-		if s.only(state) {
+		if s.showsOnly(state) {
 			w.putf(" aria-current=\"true\"")
 		}
 		w.putf("><span class=\"count\">%v</span> <b data-state=\"%v\">%v</b></a></li>\n", s.snapshot.counts[state], state, state)
@@ -129,7 +129,7 @@ func (w *writer) putLive(s *pageContent) {
 		w.putPeer(s)
 	}
 	w.putTable(s)
-	w.putPromises(s)
+	w.putWindows(s)
 	w.putCollector(&s.snapshot.collector)
 }
 
@@ -161,22 +161,22 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, set by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
 		w.putf("<dt>Maintenance window</dt><dd>until ")
-		w.putTime(back(d, now))
+		w.putTime(windowEnd(d, now))
 		w.putf("</dd>\n")
 	}
 	w.line("Schedule", d.Schedule)
 	w.lineTime("Next beat due", d.Due)
 	w.line("Hours", d.Hours)
 	w.lineTime("Not expected before", d.OffUntil)
-	w.line("Class", when(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
+	w.line("Class", textIf(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
 	w.line("Reported status", d.Health.String())
-	w.line("Address", when(d.Addr.IsValid(), d.Addr.String()))
-	w.line("Observed at", when(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
-	w.line("Process", when(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
-	w.line("Exit code", when(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
-	w.line("Unfinished runs", when(d.Jobs > 0, strconv.Itoa(d.Jobs)))
+	w.line("Address", textIf(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Observed at", textIf(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
+	w.line("Process", textIf(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
+	w.line("Exit code", textIf(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
+	w.line("Unfinished runs", textIf(d.Jobs > 0, strconv.Itoa(d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", when(d.Flapping, "yes: three changes to or from dead within ten minutes"))
+	w.line("Flapping", textIf(d.Flapping, "yes: three changes to or from dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
@@ -203,9 +203,11 @@ func (w *writer) lineTime(name string, at time.Time) {
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
-// back returns the end of a peer's maintenance window. It is rounded to the second, because the
+// windowEnd returns the end of a peer's maintenance window. It is rounded to the second, because the
 // time left is measured on another clock.
-func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
+func windowEnd(d *liveness.Details, now time.Time) time.Time {
+	return now.Add(d.BackIn).Round(time.Second)
+}
 
 func (w *writer) putTable(s *pageContent) {
 	searches := s.searches()
@@ -239,14 +241,14 @@ func (w *writer) putRows(s *pageContent) {
 	w.putf("</tbody>\n")
 }
 
-func (w *writer) putPromises(s *pageContent) {
+func (w *writer) putWindows(s *pageContent) {
 	if len(s.windows) == 0 {
 		return
 	}
 	w.putf("<section>\n<h2>Maintenance windows</h2>\n<ul>\n")
 	for _, d := range s.windows {
 		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> until ", s.linkTo(d), d.ID)
-		w.putTime(back(d, s.snapshot.made))
+		w.putTime(windowEnd(d, s.snapshot.made))
 		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
 	w.putf("</ul>\n")
@@ -284,7 +286,7 @@ func (w *writer) putCollector(c *api.Collector) {
 func (w *writer) putMates(m *api.Mates) {
 	w.putf("<dt>Other collectors</dt><dd>")
 	for i, name := range m.Reachable {
-		w.putf("%v<bdi>%v</bdi>", when(i > 0, ", "), name)
+		w.putf("%v<bdi>%v</bdi>", textIf(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
 		w.putf("none reachable")

@@ -32,7 +32,7 @@ type question struct {
 func parseQuestion(given url.Values) (question, error) {
 	q := question{limit: api.DefaultLimit, source: given.Get("source"), service: given.Get("service")}
 	err := cmp.Or(onlyKnown(given, "state", "source", "service", "limit", "after"),
-		once(given, "source", "service", "limit", "after"), checkGlob("source", q.source), checkGlob("service", q.service))
+		refuseRepeated(given, "source", "service", "limit", "after"), checkGlob("source", q.source), checkGlob("service", q.service))
 	if err != nil {
 		return q, err
 	}
@@ -67,7 +67,7 @@ func onlyKnown(given url.Values, names ...string) error {
 	return nil
 }
 
-func once(given url.Values, names ...string) error {
+func refuseRepeated(given url.Values, names ...string) error {
 	for _, name := range names {
 		if len(given[name]) > 1 {
 			return fmt.Errorf("%s is given more than once", name)
@@ -115,8 +115,8 @@ func (q *question) matches(d *liveness.Details) bool {
 		(q.service == "" || matchGlob(q.service, serviceOf(d.ID)))
 }
 
-// chooses reports whether q may match only some peers.
-func (q *question) chooses() bool { return q.states != nil || q.source != "" || q.service != "" }
+// isSelective reports whether q may match only some peers.
+func (q *question) isSelective() bool { return q.states != nil || q.source != "" || q.service != "" }
 
 // matchesSame reports whether q and other match the same peers.
 func (q *question) matchesSame(other *question) bool {
@@ -191,7 +191,7 @@ func (s *snapshot) list(q *question) api.Peers {
 // matching returns the peers that match, in the order of an answer. It keeps the result for the
 // latest question, because the next request is usually for the next page of that question.
 func (s *snapshot) matching(q *question) []*liveness.Details {
-	if !q.chooses() {
+	if !q.isSelective() {
 		return s.urgent
 	}
 	if s.chosen == nil || !s.choice.matchesSame(q) {

@@ -94,8 +94,10 @@ func (s *pageContent) title() string {
 	return fmt.Sprintf("%d dead, %d suspect - heartbeats", s.snapshot.counts[liveness.Dead], s.snapshot.counts[liveness.Suspect])
 }
 
-// only reports whether the search is for this state alone.
-func (v *visit) only(state liveness.State) bool { return len(v.states) == 1 && v.states[0] == state }
+// showsOnly reports whether the search is for this state alone.
+func (v *visit) showsOnly(state liveness.State) bool {
+	return len(v.states) == 1 && v.states[0] == state
+}
 
 func (s *snapshot) show(v *visit) *pageContent {
 	what := &pageContent{visit: v, snapshot: s}
