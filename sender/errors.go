@@ -33,7 +33,7 @@ func (e *UnansweredError) Error() string {
 	if e.check {
 		return e.err.Error()
 	}
-	return e.err.Error() + "; it was sent, and counts if the collector is just starting"
+	return e.err.Error() + "; the beat was sent, and counts if the collector is just starting"
 }
 
 func (e *UnansweredError) Unwrap() error { return e.err }

@@ -45,7 +45,7 @@ func (s *session) connected(ctx context.Context, d dialResult) {
 	s.sendBeats(due)
 }
 
-// dialLater plans the next dial, a pause after something went wrong.
+// dialLater plans the next dial for a pause after wrong, the time of a failure.
 func (s *session) dialLater(wrong time.Time) {
 	if s.planned || s.dialing {
 		return

@@ -84,9 +84,9 @@ type Sender struct {
 	// time, and the Sender sends the beat again with that time.
 	Key Key
 
-	// Infof and Warnf receive messages for an operator; nil discards them. They
-	// are called concurrently. A message may quote a collector: filter it before
-	// it reaches a terminal.
+	// Infof and Warnf receive messages for an operator; nil discards them. Both are
+	// called concurrently. A message may quote a collector: filter it before it
+	// reaches a terminal.
 	Infof, Warnf func(format string, args ...any)
 
 	// TLS returns the settings for tls:// servers; nil means TLS 1.2 or later

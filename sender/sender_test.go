@@ -438,7 +438,7 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 		{"refused by the system", &collector{refuses: true}, "connecting to tcp://hb:7878 failed: connection refused", false, 3 * time.Second},
 		{
 			"not answered", &collector{silent: true}, "waiting for the answer from tcp://hb:7878 failed: context deadline exceeded; " +
-				"it was sent, and counts if the collector is just starting", false, 3 * time.Second,
+				"the beat was sent, and counts if the collector is just starting", false, 3 * time.Second,
 		},
 		{"refused by the collector", &collector{rejects: "no\nroom"}, `tcp://hb:7878 refused the beat: "no\\nroom"`, true, 0},
 	} {

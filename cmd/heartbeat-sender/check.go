@@ -53,8 +53,8 @@ func (c *call) check(ctx context.Context) error {
 	return failed
 }
 
-// printTargets prints the states of targets. A target that is not running is a failure:
-// its name or path may be misspelt.
+// printTargets prints the states of targets. A target that is not running makes check
+// fail: its name or path may be misspelt.
 func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)

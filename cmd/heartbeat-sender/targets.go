@@ -264,7 +264,7 @@ func (c *call) setProbeStatuses(ctx context.Context, peers []sender.Peer, probes
 	}
 }
 
-// printProbes prints the result of each probe. A probe that fails is a failure: its name
+// printProbes prints the result of each probe. A failed probe makes check fail: its name
 // or path may be misspelt.
 func (c *call) printProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
 	for i, state := range onceEach(ctx, probes) {

@@ -18,8 +18,8 @@ import (
 // silenceLimit is how long there may be no prompt before a warning.
 const silenceLimit = 2 * time.Minute
 
-// A prompter makes all instances gather when Telegraf asks for it: by a line on
-// stdin or by a signal, depending on 'signal' of [[inputs.execd]].
+// A prompter makes all instances gather when Telegraf asks: by a line on stdin or by a
+// signal, depending on 'signal' of [[inputs.execd]].
 type prompter struct {
 	instances []*instance
 	log       telegraf.Logger

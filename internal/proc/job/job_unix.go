@@ -80,7 +80,8 @@ func (j *Job) forward(sig os.Signal) {
 	j.send(number)
 }
 
-// send signals the job. If the job has just ended, the signal is lost.
+// send sends a signal to the job or its group. If the job has just ended, the signal is
+// lost.
 func (j *Job) send(sig syscall.Signal) {
 	to := j.cmd.Process.Pid
 	if !j.group.terminal {

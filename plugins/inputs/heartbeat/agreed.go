@@ -74,7 +74,7 @@ func (r *Rule) agreed() map[string]any {
 	})
 }
 
-// onlySet removes the options that are not set.
+// onlySet returns options without the ones that are not set.
 func onlySet(options map[string]any) map[string]any {
 	maps.DeleteFunc(options, func(_ string, value any) bool {
 		v := reflect.ValueOf(value)

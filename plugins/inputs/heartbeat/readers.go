@@ -12,7 +12,7 @@ import (
 
 // This file has the status for readers, and the socket for readers on this host.
 
-// readersMode lets the group of the collector read too: no secret is shown.
+// readersMode lets the group of the collector read too: answers contain no secrets.
 const readersMode = "0660"
 
 // SocketPath returns the path of the Unix socket for readers, beside the state file, or ""

@@ -312,7 +312,8 @@ func (l *listener) receiveAll() {
 	}
 }
 
-// readDatagram reads one datagram. It allocates a new from.Addr only if the address changes.
+// readDatagram reads one datagram into buffer and sets from. It allocates a new from.Addr only if
+// the address changes.
 func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
 	udp, ok := socket.(*net.UDPConn)
 	if !ok {

@@ -1,8 +1,8 @@
-// Package serve receives payloads from sockets, and finds out how connections end. It has the
-// listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits, and what TCP
-// knows of the other side. It passes each payload to Options.Receive and each end of a connection
-// to Options.Ended. It knows nothing about the content of payloads, the states of peers, or
-// Telegraf.
+// Package serve receives payloads from sockets, and finds out how connections end. It handles
+// listeners, connections, datagrams, TLS, the credentials of Unix sockets and limits, and asks TCP
+// whether the other side is still there. It passes each payload to Options.Receive and each end of
+// a connection to Options.Ended. It knows nothing about the content of payloads, the states of
+// peers, or Telegraf.
 package serve
 
 import (

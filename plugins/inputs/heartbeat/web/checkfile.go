@@ -30,7 +30,7 @@ type checkFile struct {
 	warned string // the latest warnings about it
 }
 
-// read reads the file. If that fails, its previous content applies.
+// read reads the file. If that fails, the previous content of the file applies.
 func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	wrong := f.parse(ctx, checks)
 	if text := fmt.Sprint(wrong); text != f.warned {
