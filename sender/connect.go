@@ -167,7 +167,8 @@ func (a *attempt) fail(d dialResult) {
 	}
 }
 
-// end returns why there is no connection; late is not nil after a timeout.
+// end returns the error if there is no connection; late is the error of a timeout,
+// or nil.
 func (a *attempt) end(late error) error {
 	addresses := make([]string, 0, len(a.dialed))
 	for _, c := range a.dialed {

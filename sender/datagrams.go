@@ -40,15 +40,15 @@ func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	}
 	payload, err := s.payload(&full)
 	if err == nil && len(payload) > maxDatagram {
-		err = fmt.Errorf("service %.128q: a beat can have %d bytes, and a datagram takes %d: give it fewer tags",
+		err = fmt.Errorf("service %.128q: a beat can be %d bytes long, more than the limit of %d for a datagram: use fewer tags",
 			b.Service, len(payload), maxDatagram)
 	}
 	return err
 }
 
-// A destination is a socket to one address of a server, and what was sent there.
-// It has its own run, like another server: if two addresses lead to one collector,
-// neither repeats what the other sent.
+// A destination is a socket to one address of a server, with a record of what was
+// sent to it. It has its own run, like another server: if two addresses lead to one
+// collector, neither repeats what the other sent.
 type destination struct {
 	address    string // empty if the destination is free
 	link       *link  // nil if there is no socket
@@ -72,7 +72,7 @@ func (d *destination) close() {
 	}
 }
 
-// keepDatagrams is keepLink for a server that takes datagrams.
+// keepDatagrams is like keepLink, for a server that receives datagrams.
 func (s *session) keepDatagrams(ctx, own context.Context) {
 	resolved := s.route.resolve(own)
 	for ctx.Err() == nil {
@@ -92,7 +92,7 @@ func (s *session) keepDatagrams(ctx, own context.Context) {
 			s.sendOrWarn(own, unsent)
 		case <-afterIf(len(s.destinations) == 0 && resolved == nil, tryTime):
 			resolved = s.route.resolve(own)
-		case <-afterIf(s.owesEnds(), repeatPause):
+		case <-afterIf(s.hasUnsentEnds(), repeatPause):
 			s.sendOrWarn(own, unackedEnd)
 		case <-s.probe:
 		}
@@ -100,7 +100,8 @@ func (s *session) keepDatagrams(ctx, own context.Context) {
 	s.leaveDatagrams(own, resolved)
 }
 
-// afterIf is time.After if the condition holds, and otherwise never fires.
+// afterIf is like time.After if the condition is true. Otherwise it returns nil,
+// which never fires.
 func afterIf(condition bool, pause time.Duration) <-chan time.Time {
 	if !condition {
 		return nil
@@ -123,8 +124,8 @@ func (s *session) sendOrWarn(ctx context.Context, which choice) {
 }
 
 // resolvePause is how long a resolved name is used: a collector that has moved must
-// be found before the allowed silence is over. It is compared at each beat, so it
-// ends between two beats.
+// be found before the allowed silence is over. It is checked at each beat, so it is
+// chosen to end between two beats.
 func (s *session) resolvePause() time.Duration {
 	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2
@@ -249,9 +250,9 @@ func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
 	return err
 }
 
-// owesEnds reports whether an end was not sent often enough, where it can be
-// sent.
-func (s *session) owesEnds() bool {
+// hasUnsentEnds reports whether an end has to be sent again, to an address with a
+// socket.
+func (s *session) hasUnsentEnds() bool {
 	for _, d := range s.destinations {
 		for i := range d.deliveries {
 			if d.link != nil && unackedEnd(&s.reports[i], &d.deliveries[i]) {
@@ -302,7 +303,7 @@ func (s *session) repeatEnds(ctx context.Context) {
 		pause = fastRepeatPause
 	}
 	for range endRepeats {
-		if !s.owesEnds() {
+		if !s.hasUnsentEnds() {
 			return
 		}
 		select {

@@ -179,8 +179,8 @@ func TestDatagramsHaveRoom(t *testing.T) {
 	s := &Sender{Servers: []string{"udp://hb:7878"}, Peers: []Peer{p}}
 	require.NoError(t, s.Validate())
 	s.Peers[0].Tags = append(s.Peers[0].Tags, Tag{Key: "z", Value: strings.Repeat("x", 100)})
-	require.ErrorContains(t, s.Validate(), "give it fewer tags")
-	require.ErrorContains(t, s.Update(s.Peers[0]), "give it fewer tags")
+	require.ErrorContains(t, s.Validate(), "use fewer tags")
+	require.ErrorContains(t, s.Update(s.Peers[0]), "use fewer tags")
 	s.Servers[0] = "tcp://hb:7878"
 	require.NoError(t, s.Validate())
 }

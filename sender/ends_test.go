@@ -38,7 +38,7 @@ func TestSenderRunsAgain(t *testing.T) {
 func TestGoodbyeIsNotTakenBack(t *testing.T) {
 	var w reports
 	w.begin(fleet())
-	w.depart(time.Minute)
+	w.sayGoodbye(time.Minute)
 	nginx := fleet()[0]
 	nginx.PID = 4711
 	w.update(nginx)

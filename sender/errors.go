@@ -33,7 +33,7 @@ func (e *UnansweredError) Error() string {
 	if e.check {
 		return e.err.Error()
 	}
-	return e.err.Error() + "; it was sent, and counts if the collector is just starting"
+	return e.err.Error() + "; the beat was sent, and counts if the collector is just starting"
 }
 
 func (e *UnansweredError) Unwrap() error { return e.err }
@@ -60,7 +60,7 @@ func (e *UnknownError) Error() string {
 		}
 		texts = append(texts, text)
 	}
-	return fmt.Sprintf("%s recorded nothing: it does not know %s", e.Server, strings.Join(texts, " and "))
+	return fmt.Sprintf("%s recorded nothing, because it does not know %s", e.Server, strings.Join(texts, " and "))
 }
 
 // note adds the peer of beat if answer says that it is unknown.
@@ -72,14 +72,14 @@ func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
 
 // Reasons to stop waiting for a server.
 var (
-	errTooOld     = errors.New("is too old to close a maintenance window: it took this for a goodbye")
+	errTooOld     = errors.New("is too old to close a maintenance window, and recorded a goodbye instead: upgrade the collector")
 	errHungUp     = errors.New("the collector closed the connection")
 	errNothingDue = errors.New("no beat is due")
-	errUnasked    = errors.New("the collector sent an answer to no beat")
+	errUnasked    = errors.New("the collector sent an answer that matches no beat")
 	errUnanswered = errors.New("the last beat was not answered")
 )
 
-// endOf replaces io.EOF, which tells an operator nothing.
+// endOf replaces io.EOF, which means nothing to an operator.
 func endOf(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errHungUp

@@ -32,8 +32,9 @@ type Exchange struct {
 	AnsweredAt      time.Time            // time of the first answer, by the clock of this host
 	ClockAhead      time.Duration        // correction of the clock until the beats were accepted; 0 for none
 
-	// Answers are the answers for living peers, then those for peers that have
-	// ended, each in the order of Peers, as far as they came. Datagrams have none.
+	// Answers are the answers for living peers, then the answers for peers that
+	// have ended, each in the order of Peers, as far as they came. Datagrams have
+	// none.
 	Answers []Answer
 
 	// Err is nil if every beat was accepted. It wraps a *RefusedError for the
@@ -65,13 +66,13 @@ func answersFrom(answers []wire.Answer) []Answer {
 	return all
 }
 
-// alone runs do with a session for peers that are never updated.
-func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
+// withPeers runs do in this session for peers that are never updated.
+func (s *session) withPeers(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.closeAll()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(0) })()
-	s.speakFor(peers)
+	s.beatFor(peers)
 	return do(ctx, due)
 }
 
@@ -89,7 +90,7 @@ func (s *session) deliver(ctx context.Context, which choice) *Exchange {
 			last = x
 		}
 		select {
-		case <-time.After(time.Until(dialed.Add(retryPause + spread(retryPause/2)))):
+		case <-time.After(time.Until(dialed.Add(retryPause + randomPart(retryPause/2)))):
 		case <-ctx.Done():
 			return last
 		}
@@ -121,7 +122,7 @@ func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange
 }
 
 // exchangeOnce connects, sends a batch and waits for the answer to each beat. It
-// reports whether another connection is worth a try.
+// reports whether a retry over another connection may succeed.
 func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
 	x = &Exchange{Server: s.server.url}
 	begin := time.Now()
@@ -153,7 +154,7 @@ func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
 	}
 }
 
-// nameOf returns a name for an address; that of a unix socket may be empty.
+// nameOf returns a name for an address; the address of a unix socket may be empty.
 func nameOf(addr net.Addr) string {
 	if addr == nil || addr.String() == "" {
 		return "a unix socket"
@@ -253,8 +254,8 @@ func (s *session) unanswered(ctx context.Context, err error) error {
 	return &UnansweredError{err: err, check: s.check}
 }
 
-// failed adds to an error what was being done. If ctx has ended, the cause is
-// that: the error of the closed connection would not help.
+// failed adds the current step to an error. If ctx has ended, it uses the cause of
+// that instead: the error of the closed connection would not help.
 func (s *session) failed(ctx context.Context, doing string, err error) error {
 	var unresolved *resolveError
 	if errors.As(err, &unresolved) {

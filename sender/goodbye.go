@@ -52,7 +52,7 @@ func (s *session) lastWriteTime() time.Duration {
 
 // leaveFast says goodbye over the existing link, or over the next one if that comes
 // soon. If a link turns out to be broken, it tries another. After a success it does
-// not require an answer: what was written has most likely arrived.
+// not require an answer: the beats that were written have most likely arrived.
 func (s *session) leaveFast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, fastTime)
 	defer cancel()
@@ -83,7 +83,7 @@ func (s *session) leaveFast(ctx context.Context) {
 	s.warnf("goodbye was not delivered to %s: %v", s.server, s.lost)
 }
 
-// connectNow waits for the current dial, or for a new one, and sends what is due
+// connectNow waits for the current dial, or for a new one, and sends the due beats
 // over the new link. After a success it waits only successTime for a name server.
 func (s *session) connectNow(ctx context.Context, success bool) error {
 	if !s.dialing {
@@ -125,7 +125,7 @@ func (s *session) awaitEnds(ctx context.Context, patience time.Duration) bool {
 	return s.endsAcked()
 }
 
-// allSucceeded reports whether every end is that of a job that succeeded.
+// allSucceeded reports whether every end is the end of a job that succeeded.
 func (s *session) allSucceeded() bool {
 	for i := range s.reports {
 		if p := &s.reports[i].peer; p.ended() && !p.succeeded() {

@@ -29,8 +29,8 @@ var hostile = map[string]struct {
 	"endless object":        {`{"a":"` + strings.Repeat("a", 100), "connection to tcp://hb:7878 is lost: "},
 	"answer of 1 GiB":       {string(binary.BigEndian.AppendUint32(nil, 1<<30)) + "{", "connection to tcp://hb:7878 is lost: "},
 	"answer without end":    {string(binary.BigEndian.AppendUint32(nil, wire.MaxAnswer)) + "{", "connection to tcp://hb:7878 is lost: "},
-	"acknowledges others":   {answers(wire.Answer{Seq: 4711}), "an answer to no beat"},
-	"refuses without end":   {answers(wire.Answer{Error: "go away"}), "an answer to no beat"},
+	"acknowledges others":   {answers(wire.Answer{Seq: 4711}), "an answer that matches no beat"},
+	"refuses without end":   {answers(wire.Answer{Error: "go away"}), "an answer that matches no beat"},
 	"speaks another tongue": {"HTTP/1.1 400 Bad Request\r\n\r\n", `connection to tcp://hb:7878 is lost: `},
 }
 

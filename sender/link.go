@@ -80,16 +80,17 @@ func (l *link) expect(b batch) {
 	l.unanswered = append(l.unanswered, b)
 }
 
-// refused records that the server refused a beat: the next one to be answered, if
-// it is alone in its batch.
+// refused records that the server refused a beat. It drops the oldest unanswered
+// batch if that has only one beat.
 func (l *link) refused() {
 	if len(l.unanswered) > 0 && len(l.unanswered[0].versions) == 1 {
 		l.unanswered = l.unanswered[1:]
 	}
 }
 
-// answered returns what the server has received when it acknowledges a beat, and
-// when that beat was sent; nil if no beat with this number is unanswered.
+// answered returns the reports that the server has received when it acknowledges a
+// beat, and the time when that beat was sent; nil if no beat with this number is
+// unanswered.
 func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
 	if i < 0 {

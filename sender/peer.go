@@ -20,8 +20,8 @@ const (
 	StatusDead    = "dead"    // the process has ended
 )
 
-// A Peer is a host, or a service on a host, and what its beats say. Host and
-// Service identify it.
+// A Peer is a host, or a service on a host, with the contents of its beats. Host
+// and Service identify it.
 type Peer struct {
 	Host    string // name of the host: up to 253 letters, digits or any of _ . : -
 	Service string // name of the service: up to 128 of the same or @ /; empty for the host itself
@@ -94,8 +94,8 @@ func (p *Peer) labels() []wire.Label {
 	return labels
 }
 
-// is reports whether p and other are the same peer to a collector.
-func (p *Peer) is(other *Peer) bool {
+// isSamePeer reports whether p and other are the same peer to a collector.
+func (p *Peer) isSamePeer(other *Peer) bool {
 	return strings.EqualFold(p.Host, other.Host) && p.Service == other.Service
 }
 
@@ -106,9 +106,9 @@ func (p *Peer) ended() bool { return p.leaving() || strings.EqualFold(p.Status, 
 // succeeded reports whether p has ended with exit code 0.
 func (p *Peer) succeeded() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
 
-// part turns p into a goodbye. It returns false if there is nothing to say,
+// turnIntoGoodbye turns p into a goodbye. It returns false if there is nothing to say,
 // because p has ended or never ran.
-func (p *Peer) part(backIn time.Duration) bool {
+func (p *Peer) turnIntoGoodbye(backIn time.Duration) bool {
 	if p.ended() || p.Silent && p.PID == 0 {
 		return false
 	}
@@ -120,7 +120,7 @@ func (p *Peer) part(backIn time.Duration) bool {
 func goodbyes(peers []Peer, backIn time.Duration) []Peer {
 	peers = slices.Clone(peers)
 	for i := range peers {
-		peers[i].part(backIn)
+		peers[i].turnIntoGoodbye(backIn)
 	}
 	return peers
 }

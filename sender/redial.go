@@ -12,8 +12,8 @@ const (
 	maxPause = time.Minute
 )
 
-// spread returns a random part of a duration. It need not be hard to guess.
-func spread(whole time.Duration) time.Duration {
+// randomPart returns a random part of a duration. It need not be hard to guess.
+func randomPart(whole time.Duration) time.Duration {
 	return time.Duration(rand.Int64N(int64(whole))) //nolint:gosec // see above
 }
 
@@ -45,7 +45,7 @@ func (s *session) connected(ctx context.Context, d dialResult) {
 	s.sendBeats(due)
 }
 
-// dialLater plans the next dial, a pause after something went wrong.
+// dialLater plans the next dial for a pause after wrong, the time of a failure.
 func (s *session) dialLater(wrong time.Time) {
 	if s.planned || s.dialing {
 		return
@@ -60,7 +60,7 @@ func (s *session) dialLater(wrong time.Time) {
 func (s *session) untilDial(wrong, now time.Time) time.Duration {
 	most := min(max(s.sender.Interval, minPause), maxPause)
 	s.pause = min(max(2*s.pause, minPause), most)
-	pause := spread(s.pause)
+	pause := randomPart(s.pause)
 	if s.pause == minPause && s.proven != nil {
 		pause = 0 // the server is up, or was: the fleet does not dial at once
 	}

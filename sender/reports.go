@@ -8,7 +8,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// reports are what a Sender currently reports for its peers. Every session copies
+// reports has the current report of each peer of a Sender. Every session copies
 // them at its own pace.
 type reports struct {
 	mu      sync.Mutex // guards what follows
@@ -19,7 +19,7 @@ type reports struct {
 	backIn   time.Duration
 }
 
-// A report is what the Sender reports for one peer.
+// A report is the current state of one peer, as the Sender reports it.
 type report struct {
 	peer    Peer
 	version int // incremented with every change, from 1
@@ -48,10 +48,10 @@ func (r *reports) update(p Peer) {
 
 func (r *reports) put(p Peer) {
 	if r.departed { // a late update must not undo the goodbye
-		p.part(r.backIn)
+		p.turnIntoGoodbye(r.backIn)
 	}
 	for i := range r.all {
-		if known := &r.all[i]; known.peer.is(&p) {
+		if known := &r.all[i]; known.peer.isSamePeer(&p) {
 			known.peer = p
 			known.version++
 			return
@@ -60,13 +60,13 @@ func (r *reports) put(p Peer) {
 	r.all = append(r.all, report{peer: p, version: 1})
 }
 
-// depart turns every report of a peer that has not ended into a goodbye.
-func (r *reports) depart(backIn time.Duration) {
+// sayGoodbye turns every report of a peer that has not ended into a goodbye.
+func (r *reports) sayGoodbye(backIn time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.departed, r.backIn = true, backIn
 	for i := range r.all {
-		if r.all[i].peer.part(backIn) {
+		if r.all[i].peer.turnIntoGoodbye(backIn) {
 			r.all[i].version++
 		}
 	}

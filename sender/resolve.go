@@ -78,7 +78,7 @@ func (n *lookupResult) add(other lookupResult) {
 		}
 	}
 	for _, server := range other.dead {
-		n.dead = with(n.dead, server)
+		n.dead = appendMissing(n.dead, server)
 	}
 	switch {
 	case n.addrs != nil:
@@ -168,11 +168,11 @@ func (q *query) start(ctx context.Context, replies chan<- reply, leftOut []strin
 func (q *query) note(server string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.asked = with(q.asked, server)
+	q.asked = appendMissing(q.asked, server)
 }
 
-// with appends text to texts unless it is there.
-func with(texts []string, text string) []string {
+// appendMissing appends text to texts unless it is there.
+func appendMissing(texts []string, text string) []string {
 	if slices.Contains(texts, text) {
 		return texts
 	}
@@ -186,7 +186,7 @@ func (q *query) servers() []string {
 }
 
 // fail records a lookup that found nothing. The error that the host does not exist
-// replaces that of a broken name server; otherwise the first error is kept.
+// replaces the error of a broken name server; otherwise the first error is kept.
 func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:

@@ -78,7 +78,7 @@ func (r *route) lookupNoted(ctx context.Context, mayAsk func(string) error, netw
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.asked = with(r.asked, server)
+		r.asked = appendMissing(r.asked, server)
 		return nil
 	}, network, host)
 }
@@ -125,7 +125,8 @@ func (r *route) postpone(dialed []string) {
 }
 
 // addresses returns all known addresses in the order to dial them. The first good
-// ones are not quiet. The others follow, the most recently quiet one last.
+// addresses have not failed to answer. The quiet ones, which have, follow: the
+// latest comes last.
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,7 +134,7 @@ func (r *route) addresses() (all []string, good int) {
 	for rank := range rankQuiet {
 		for _, address := range known {
 			if address != "" && r.rank(address) == rank {
-				all = with(all, address)
+				all = appendMissing(all, address)
 			}
 		}
 	}

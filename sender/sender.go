@@ -64,8 +64,8 @@ type Sender struct {
 	// if it is set, their beats declare it.
 	Interval time.Duration
 
-	// Peers are what the Sender beats for. At least one is required, and no two
-	// may have the same Host and Service. Beats are sent in this order.
+	// Peers are the peers that the Sender beats for. At least one is required, and
+	// no two may have the same Host and Service. Beats are sent in this order.
 	Peers []Peer
 
 	// BackIn is the maintenance window that goodbyes of Run and Leave open, 0 to
@@ -73,10 +73,10 @@ type Sender struct {
 	// With 0, a goodbye is for good.
 	BackIn time.Duration
 
-	// Hurry makes Run end fast, when others wait for this program to exit. Run
-	// then takes at most a second to say goodbye. After a success (StatusLeaving
-	// with exit code 0) it waits only for a connection that is being made, and
-	// at most 60 ms for a name server or an acknowledgement.
+	// Hurry makes Run end quickly: set it if others wait for this program to exit.
+	// Run then takes at most a second to say goodbye. After a success
+	// (StatusLeaving with exit code 0) it waits only for a connection that is being
+	// made, and at most 60 ms for a name server or an acknowledgement.
 	Hurry bool
 
 	// Key signs the beats; with the zero Key they are not signed. If a collector
@@ -84,9 +84,9 @@ type Sender struct {
 	// time, and the Sender sends the beat again with that time.
 	Key Key
 
-	// Infof and Warnf receive messages for an operator; nil discards them. They
-	// are called concurrently. A message may quote a collector: filter it before
-	// it reaches a terminal.
+	// Infof and Warnf receive messages for an operator; nil discards them. Both are
+	// called concurrently. A message may quote a collector: filter it before it
+	// reaches a terminal.
 	Infof, Warnf func(format string, args ...any)
 
 	// TLS returns the settings for tls:// servers; nil means TLS 1.2 or later
@@ -153,7 +153,7 @@ func (s *Sender) validatePeers() error {
 			return err
 		}
 		for j := range i {
-			if s.Peers[j].is(&s.Peers[i]) {
+			if s.Peers[j].isSamePeer(&s.Peers[i]) {
 				return fmt.Errorf("service: %.128q is listed twice", s.Peers[i].Service)
 			}
 		}
@@ -198,7 +198,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		wg.Go(func() { session.keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
-	s.reports.depart(s.BackIn)
+	s.reports.sayGoodbye(s.BackIn)
 	end()
 	wg.Wait()
 	return nil
@@ -214,12 +214,12 @@ func (s *Sender) newSessions() []*session {
 	return sessions
 }
 
-// Update changes what Run reports for a peer, immediately and in every beat from
-// then on. Before Run, it changes what Run starts with. Host and Service identify
-// the peer; an unknown one is added. A goodbye is repeated until it is
-// acknowledged, any other report until it is replaced. Update retains p.Tags: do
-// not change them afterwards. For a peer that no collector would accept, Update
-// returns an error and changes nothing.
+// Update changes the report of Run for a peer, immediately and in every beat from
+// then on. Before Run, it changes the initial report. Host and Service identify the
+// peer; an unknown one is added. A goodbye is repeated until it is acknowledged,
+// any other report until it is replaced. Update retains p.Tags: do not change them
+// afterwards. For a peer that no collector would accept, Update returns an error
+// and changes nothing.
 func (s *Sender) Update(p Peer) error {
 	if err := s.validatePeer(&p); err != nil {
 		return err
@@ -281,7 +281,7 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	var wg sync.WaitGroup
 	for i, session := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
-			if errs[i] = session.alone(ctx, peers, session.deliver).Err; errs[i] == nil {
+			if errs[i] = session.withPeers(ctx, peers, session.deliver).Err; errs[i] == nil {
 				time.AfterFunc(goodbyeTime, giveUp)
 			}
 		})
@@ -307,7 +307,7 @@ func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	}
 	session := newSession(s, server, newLife(), 1)
 	session.check = true
-	return session.alone(ctx, s.Peers, session.exchange)
+	return session.withPeers(ctx, s.Peers, session.exchange)
 }
 
 // payload returns b encoded, and signed if there is a key.

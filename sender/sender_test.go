@@ -438,7 +438,7 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 		{"refused by the system", &collector{refuses: true}, "connecting to tcp://hb:7878 failed: connection refused", false, 3 * time.Second},
 		{
 			"not answered", &collector{silent: true}, "waiting for the answer from tcp://hb:7878 failed: context deadline exceeded; " +
-				"it was sent, and counts if the collector is just starting", false, 3 * time.Second,
+				"the beat was sent, and counts if the collector is just starting", false, 3 * time.Second,
 		},
 		{"refused by the collector", &collector{rejects: "no\nroom"}, `tcp://hb:7878 refused the beat: "no\\nroom"`, true, 0},
 	} {
@@ -516,7 +516,7 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	require.Zero(t, c.beats[0].RTTMicros)
 	require.Zero(t, c.beats[2].RTTMicros, "a pipe in virtual time takes none")
 	l := newSession(&Sender{Interval: time.Second}, "tcp://hb:7878", "life", 1)
-	l.speakFor([]Peer{{Host: "web-1"}})
+	l.beatFor([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
 	beats := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
 	require.EqualValues(t, 812, beats[0].RTTMicros)
@@ -528,7 +528,7 @@ func TestSleepIsNotMadeUpFor(t *testing.T) {
 	for range 1000 {
 		interval := 1 + rand.N(time.Minute)
 		now := start.Add(rand.N(time.Hour))
-		next := following(start, interval, now)
+		next := nextTime(start, interval, now)
 		require.True(t, next.After(now) && !next.After(now.Add(interval)))
 		require.Zero(t, next.Sub(start)%interval)
 	}

@@ -20,18 +20,18 @@ const logPause = time.Minute
 // allowed silence requires another limit.
 const usualPatience = 2 * time.Second
 
-// maxPatience limits the wait for the first answer with an interval of days. It is a
-// third of the longest margin that a collector grants by default.
+// maxPatience limits the wait for the first answer when the interval is days long.
+// It is a third of the longest margin that a collector grants by default.
 const maxPatience = 20 * time.Minute
 
-// A session is what a Sender has with one server. In Run it keeps a connection
-// up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and
-// Check it makes single exchanges. One goroutine owns it, apart from what mu
+// A session is the state of a Sender for one server. In Run it keeps a connection
+// up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and Check it
+// makes single exchanges. One goroutine owns it, apart from the fields that mu
 // guards.
 //
-// It may have two links. The proven link has answered before. When it falls
-// silent, another link is tried beside it, and the proven one is closed only when
-// the other has answered: a slow collector never sees its connection end.
+// It may have two links. The proven link has answered before. When it falls silent,
+// another link is tried beside it, and the proven one is closed only when the other
+// has answered: a collector that is only slow keeps its connection.
 type session struct {
 	sender *Sender
 	server server
@@ -95,11 +95,12 @@ func newSession(s *Sender, url, life string, number int) *session {
 	return made
 }
 
-// newLife returns a new life: a random name for what a sender sends until it stops.
+// newLife returns a new life: a random name for the beats that a sender sends until
+// it stops.
 func newLife() string { return rand.Text()[:12] }
 
-// runOf names the beats to one server in one life. The collector judges their
-// order within a run.
+// runOf returns the run of the beats to one server in one life. The collector
+// judges the order of beats within a run.
 func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }
 
 // keep beats until ctx ends and then says goodbye.
@@ -109,7 +110,7 @@ func (s *session) keep(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(s.goodbyeTime()) })()
 
-	s.next = time.Now().Add(spread(s.sender.Interval)) // so that a fleet does not beat in step
+	s.next = time.Now().Add(randomPart(s.sender.Interval)) // so that a fleet does not beat in step
 	s.beat = time.NewTimer(time.Until(s.next))
 	defer s.beat.Stop()
 	s.refresh()
@@ -151,12 +152,12 @@ func (s *session) keepLink(ctx, own context.Context) {
 // planBeat plans the next beat of the schedule after now. Beats that were missed
 // while the host slept are skipped.
 func (s *session) planBeat(now time.Time) {
-	s.next = following(s.next, s.sender.Interval, now)
+	s.next = nextTime(s.next, s.sender.Interval, now)
 	s.beat.Reset(s.next.Sub(now))
 }
 
-// following returns the next time of a schedule after now.
-func following(last time.Time, interval time.Duration, now time.Time) time.Time {
+// nextTime returns the next time of a schedule after now.
+func nextTime(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
 }
 
@@ -178,8 +179,8 @@ func (s *session) refresh() {
 	s.deliveries = append(s.deliveries, make([]delivery, len(s.reports)-len(s.deliveries))...)
 }
 
-// speakFor makes s beat for peers that are never updated.
-func (s *session) speakFor(peers []Peer) {
+// beatFor makes s beat for peers that are never updated.
+func (s *session) beatFor(peers []Peer) {
 	for _, p := range peers {
 		s.reports = append(s.reports, report{peer: p, version: 1})
 	}
@@ -296,7 +297,7 @@ func (s *session) refused(link *link, answer *wire.Answer) {
 	}
 }
 
-// acknowledged processes the acknowledgement of a beat and of those before it.
+// acknowledged processes the acknowledgement of a beat and of the beats before it.
 func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {

@@ -82,7 +82,7 @@ func TestStrangeAcknowledgementConnectsNobody(t *testing.T) {
 // An acknowledgement is for all that was sent before.
 func TestAcknowledgementIsForAllBefore(t *testing.T) {
 	l := newSession(&Sender{Interval: 10 * time.Second}, "tcp://hb:7878", "life", 1)
-	l.speakFor(fleet())
+	l.beatFor(fleet())
 	link := new(link)
 	l.proven = link
 	for _, seq := range []int64{1, 2, 3} {

@@ -6,8 +6,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// clockBlur is the difference between the clocks of this host and a collector that
-// needs no correction. The shortest replay window is a second.
+// clockBlur is the largest difference between the clocks of this host and a
+// collector that is not corrected. The shortest replay window is a second.
 const clockBlur = 500 * time.Millisecond
 
 // A clock is the correction of this host's clock for a collector.
@@ -37,8 +37,8 @@ func recipientOf(s server) recipient {
 }
 
 // correct takes the time and the id of the collector from a refusal, and reports
-// whether a signed beat is worth another try. Each of the two is corrected only once
-// until a beat is acknowledged.
+// whether a retry of a signed beat may succeed. Each of the two is corrected only
+// once until a collector acknowledges a beat.
 func (s *session) correct(answer *wire.Answer) bool {
 	if !s.sender.Key.isSet() {
 		return false

@@ -19,8 +19,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// checkCommand prints step by step what works, for a person who wonders why
-// nothing arrives, or for a program.
+// checkCommand tests each step of the way to the collectors and prints the results, for
+// people or as JSON.
 func checkCommand(ctx context.Context, c *call) error {
 	err := c.check(ctx)
 	if !c.settings.json {
@@ -53,8 +53,8 @@ func (c *call) check(ctx context.Context) error {
 	return failed
 }
 
-// printTargets prints the states of targets. One that is not running is a
-// failure: its name or path may be misspelt.
+// printTargets prints the states of targets. A target that is not running makes check
+// fail: its name or path may be misspelt.
 func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
@@ -73,7 +73,7 @@ func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []wat
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		see(p, state)
+		setReport(p, state)
 		c.printStep("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
@@ -106,9 +106,9 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	for i, answer := range x.Answers {
 		if i == 0 {
 			c.printStep("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
-			c.printStep("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
+			c.printStep("clock", "%s", describeSkew(x.AnsweredAt, x.RoundTrip, answer.Time))
 			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
-				c.printStep("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
+				c.printStep("refused", "at first, because this host's clock is wrong; every sender on it is refused once at start: set the clock")
 			}
 		}
 		c.printPeer(&answer)
@@ -148,10 +148,11 @@ func (c *call) printPeer(answer *sender.Answer) {
 	c.printStep("rule", "%s", wire.Printable(answer.Rule))
 }
 
-// skew describes how the clock of this host differs from that of a collector.
-func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
+// describeSkew describes how far the clock of this host is ahead of or behind a collector's
+// clock.
+func describeSkew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
-		return "the collector does not report its own"
+		return "the collector does not report its time"
 	}
 	// The collector read its clock half a round trip ago on average, and reports
 	// whole milliseconds.
@@ -166,7 +167,7 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	return fmt.Sprintf("%s behind the collector's", -ahead.Round(time.Millisecond))
 }
 
-// hint returns the most likely meaning of an error.
+// hint returns the most likely cause of an error, in parentheses.
 func hint(err error) string {
 	var (
 		refused  *sender.RefusedError
@@ -200,14 +201,15 @@ func hint(err error) string {
 	return ""
 }
 
-// The units that beat for this host: for the host alone, and for services too.
+// The systemd units that run the sender: for the host alone, and for the host and its
+// services.
 const (
 	hostUnit  = "heartbeat-sender.service"
 	watchUnit = "heartbeat-sender-watch.service"
 )
 
-// asService runs look with the rights of the unit that would beat for the host alone,
-// or for services too: root can see more, and would find nothing wrong.
+// asService runs look with the rights of the systemd unit that runs the sender: root can
+// read more files, and would not notice missing permissions.
 func (c *call) asService(ctx context.Context, services bool, look func() error) error {
 	unit := hostUnit
 	if services {
@@ -239,7 +241,7 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	return failed
 }
 
-// A step is one line of check.
+// A step is one line in the output of check.
 type step struct {
 	server string // that is being tried; empty for steps about this host
 	step   string // the first word of the line

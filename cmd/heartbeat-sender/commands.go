@@ -24,12 +24,12 @@ type command struct {
 	more  string // additional lines of its help
 	do    func(ctx context.Context, c *call) error
 
-	// wraps is true if the command runs another one, which runs even if the
-	// settings are wrong, and which gets the signals.
+	// wraps is true for a command that runs another program. That program runs even if
+	// the settings are wrong, and receives the signals.
 	wraps bool
 }
 
-// hasSystemd is whether this system can have systemd.
+// hasSystemd reports whether this operating system can run systemd.
 const hasSystemd = runtime.GOOS != "windows"
 
 func commands() []command {
@@ -151,7 +151,7 @@ func runCommand(ctx context.Context, c *call) error {
 	if err == nil && ctx.Err() == nil {
 		return restart(ctx)
 	}
-	return invalid(err)
+	return settingsError(err)
 }
 
 // nameOf returns a unique name for a peer.
@@ -162,7 +162,7 @@ func onceCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	anonymous(s.Peers) // this process is about to end
+	clearProcesses(s.Peers) // this process is about to end
 	if splay := c.settings.splay; splay > 0 {
 		select {
 		case <-time.After(rand.N(splay)): //nolint:gosec // it need not be secure
@@ -186,7 +186,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	if c.settings.hasTarget() {
 		s.Peers = s.Peers[:1] // not its host
 	}
-	anonymous(s.Peers) // for any process with these names
+	clearProcesses(s.Peers) // for any process with these names
 	for i := range s.Peers {
 		s.Peers[i].Cancel = c.settings.cancel
 	}
@@ -202,7 +202,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	return err
 }
 
-// goodbye describes what leave has reported.
+// goodbye describes the goodbye that leave has sent.
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:
@@ -228,8 +228,8 @@ func wasAccepted(p sender.Peer, err error) bool {
 	})
 }
 
-// anonymous removes the processes from peers.
-func anonymous(peers []sender.Peer) {
+// clearProcesses removes the process of each peer.
+func clearProcesses(peers []sender.Peer) {
 	for i := range peers {
 		peers[i].PID, peers[i].StartMS, peers[i].Silent = 0, 0, false
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// systemUnits are the prefixes of services that are part of the system, and of our
-// own.
+// systemUnits are the name prefixes of services that belong to the system or to
+// heartbeat-sender.
 const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
 
 const discoverHead = `# Tables for the services that run on this host, for the end of %s
@@ -23,16 +23,16 @@ const discoverHead = `# Tables for the services that run on this host, for the e
 #   systemctl reload heartbeat-sender-watch
 `
 
-// discoverCommand proposes what to watch on this host. It writes no file: only a
-// person knows which services matter.
+// discoverCommand prints tables for the services that run on this host. It writes no
+// file: only a person knows which services matter.
 func discoverCommand(ctx context.Context, c *call) error {
 	c.filesTime = filesTime
 	if err := c.loadFile(commandNamed("run"), nil); err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
 	found, err := watch.FindServices(ctx)
 	if err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
 	fmt.Fprintf(c.stdout, discoverHead, c.configFile)
 	var system, known, odd []string
@@ -53,16 +53,16 @@ func discoverCommand(ctx context.Context, c *call) error {
 		}
 	}
 	fmt.Fprintln(c.stdout)
-	c.leaveOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
-	c.leaveOut(known, "already watched")
-	c.leaveOut(odd, "with a name that 'systemd_unit' does not accept")
-	c.leaveOut(found.Hollow, "without a main process to watch")
-	c.leaveOut(found.Failed, "failed")
+	c.printLeftOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.printLeftOut(known, "already watched")
+	c.printLeftOut(odd, "with a name that 'systemd_unit' does not accept")
+	c.printLeftOut(found.Hollow, "without a main process to watch")
+	c.printLeftOut(found.Failed, "failed")
 	return nil
 }
 
-// leaveOut prints which services are not proposed, and why.
-func (c *call) leaveOut(names []string, why string) {
+// printLeftOut prints which services are not proposed, and why.
+func (c *call) printLeftOut(names []string, why string) {
 	if len(names) > 0 {
 		fmt.Fprintf(c.stdout, "# Left out: %d %s\n#   %s\n", len(names), why, wire.Printable(strings.Join(names, ", ")))
 	}
@@ -72,8 +72,8 @@ func isOfSystem(name string) bool {
 	return slices.ContainsFunc(strings.Fields(systemUnits), func(beginning string) bool { return strings.HasPrefix(name, beginning) })
 }
 
-// unitTarget returns the target for a service. The name has no .service, unless the short
-// name would be another unit.
+// unitTarget returns the target for a service. The target has the name without .service,
+// unless that would name another unit.
 func unitTarget(name string) (watch.Target, error) {
 	var s settings
 	err := setUnit(&s, strings.TrimSuffix(name, ".service"))
@@ -86,7 +86,7 @@ func unitTarget(name string) (watch.Target, error) {
 	return s.target, err
 }
 
-// watchesTarget reports whether the settings have a target.
+// watchesTarget reports whether the settings already watch a target.
 func (s *settings) watchesTarget(target *watch.Target) bool {
 	is := func(one settings) bool { return one.target.String() == target.String() }
 	return is(*s) || slices.ContainsFunc(s.watches, is)

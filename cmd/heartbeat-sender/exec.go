@@ -36,8 +36,8 @@ func execCommand(_ context.Context, c *call) error {
 	return &cli.Error{Code: end.Code, Err: startErr}
 }
 
-// follow begins to beat for a job. It returns a function that reports how the job
-// ended, within a second.
+// follow begins to beat for a job. It returns a function that reports how the job ended;
+// that function takes at most a second.
 func (c *call) follow(j *job.Job) (report func(job.End)) {
 	peer, err := c.jobPeer(j)
 	if err == nil {
@@ -57,8 +57,8 @@ func (c *call) follow(j *job.Job) (report func(job.End)) {
 	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
 	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end job.End) {
-		if err := s.Update(ended(peer, end, s.BackIn)); err != nil {
-			c.warnf("the end of the job is not reported: %v", err)
+		if err := s.Update(endReport(peer, end, s.BackIn)); err != nil {
+			c.warnf("cannot report the end of the job: %v", err)
 		}
 		stop()
 		wg.Wait()
@@ -84,8 +84,8 @@ func (c *call) jobPeer(j *job.Job) (sender.Peer, error) {
 	return peer, nil
 }
 
-// ended returns the report for peer after the end of its job.
-func ended(peer sender.Peer, end job.End, backIn time.Duration) sender.Peer {
+// endReport returns the report for peer after the end of its job.
+func endReport(peer sender.Peer, end job.End, backIn time.Duration) sender.Peer {
 	peer.Exit = sender.Exit{HasCode: end.Signal == "", Code: int64(end.Code), Signal: end.Signal}
 	if end.Signal != "" {
 		peer.Exit.Code = 0

@@ -19,7 +19,8 @@ import (
 
 const maxFile = 4 << 20 // bytes; the CA certificates of a system are a quarter of it
 
-// filesTime limits reading the settings files: a disk may have to spin up.
+// filesTime limits how long reading the settings files may take: a disk may have to spin
+// up.
 const filesTime = 5 * time.Second
 
 // filesTime returns the limit for a command: a mount that hangs must not keep a job
@@ -59,13 +60,13 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	var read settings
 	wrong, err := f.Decode(text, func(text string) error {
 		read = *s
-		return read.take(c, text)
+		return read.applyText(c, text)
 	})
 	if wrong != nil {
 		err = &cli.LineError{Line: wrong.Line, Err: err}
 	}
 	for i := 0; err == nil && i < len(read.watches); i++ {
-		if wrong := read.nameWatch(i); wrong != nil {
+		if wrong := read.completeWatch(i); wrong != nil {
 			err = &cli.LineError{Line: watchLine(text, i), Err: fmt.Errorf("%s: %w", watchKey, wrong)}
 		}
 	}
@@ -76,9 +77,9 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	return nil
 }
 
-// take applies the settings in a TOML text for c. Its [[watch]] tables may be
+// applyText applies the settings in a TOML text for c. Its [[watch]] tables may be
 // incomplete: the text may be the beginning of a file.
-func (s *settings) take(c *command, text string) error {
+func (s *settings) applyText(c *command, text string) error {
 	var content map[string]any
 	if err := toml.Unmarshal([]byte(text), &content); err != nil {
 		return err
@@ -101,8 +102,8 @@ func (s *settings) take(c *command, text string) error {
 	return nil
 }
 
-// setKeys applies the keys of a table that find returns options for. It only checks
-// those that c does not accept from the file; with a nil c it applies all.
+// setKeys applies the keys of a table; find returns the option for a key. It only checks
+// keys that c does not accept from the file; if c is nil, it applies all keys.
 func (s *settings) setKeys(table map[string]any, c *command, find func(key string) (*option, error)) error {
 	taken, checked := make(cli.Given), make(cli.Given)
 	for _, key := range slices.SortedFunc(maps.Keys(table), strings.Compare) {
@@ -126,14 +127,15 @@ func (s *settings) setKeys(table map[string]any, c *command, find func(key strin
 	return s.setAll(taken, (*option).key)
 }
 
-// nameWatch completes a [[watch]] table, which must have a target and a unique name.
-func (s *settings) nameWatch(i int) error {
+// completeWatch checks the target of a [[watch]] table and sets its name, which must be
+// unique.
+func (s *settings) completeWatch(i int) error {
 	one := &s.watches[i]
 	switch {
 	case !one.hasTarget():
 		return errors.New("the table has no target: give it systemd_unit, pid_file, pid or probe")
 	case one.probe != nil && one.peer.Status != "":
-		return errors.New("status: it comes from the probe: remove one of the two")
+		return errors.New("status: the probe sets the status: remove one of the two")
 	}
 	name, err := one.serviceName()
 	if err != nil {
@@ -180,11 +182,11 @@ func watchOption(key string) (*option, error) {
 func optionWithKey(key string, known []*option, keys ...string) (*option, error) {
 	for _, o := range known {
 		switch {
-		case o.key() == key && o.isFlag():
+		case o.key() == key && o.isFlagOnly():
 			return nil, fmt.Errorf("it is for a single call: give it as the flag %s", o.flag())
 		case o.key() == key:
 			return o, nil
-		case !o.isFlag():
+		case !o.isFlagOnly():
 			keys = append(keys, o.key())
 		}
 	}
@@ -195,8 +197,8 @@ func optionWithKey(key string, known []*option, keys ...string) (*option, error)
 	return nil, fmt.Errorf("there is no such option: the options are %s", strings.Join(keys, ", "))
 }
 
-// texts returns a value of the file as on the command line, and nothing for an empty
-// one.
+// texts returns a value of the file as it would be written on the command line. For an
+// empty value it returns nothing.
 func (o *option) texts(content any) ([]string, error) {
 	switch content := content.(type) {
 	case string:
@@ -223,7 +225,7 @@ func (o *option) texts(content any) ([]string, error) {
 			return []string{cli.Line(texts)}, nil
 		}
 	}
-	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.wants())
+	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.expectedValue())
 }
 
 func allTexts(elements []any) ([]string, bool) {
@@ -238,8 +240,8 @@ func allTexts(elements []any) ([]string, bool) {
 	return texts, true
 }
 
-// wants describes the values of the option in the file.
-func (o *option) wants() string {
+// expectedValue describes the values of the option in the file.
+func (o *option) expectedValue() string {
 	switch {
 	case o.isSwitch():
 		return "true or false"
@@ -255,7 +257,7 @@ func (o *option) wants() string {
 	return "a string in quotes"
 }
 
-// inTOML returns a value almost as in the file.
+// inTOML formats a value for a message, nearly as it is written in the file.
 func inTOML(content any) string {
 	switch content := content.(type) {
 	case map[string]any, []map[string]any:

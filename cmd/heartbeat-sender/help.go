@@ -33,8 +33,8 @@ Exit codes: 0 delivered (to at least one collector), 1 no answer, or unknown pee
             3 settings: environment, file, host name, target; 4 refused by a collector
 `
 	helpExecExit = `
-Exit codes: that of CMD; 128+N if signal N ended it, 127 if it does not exist, 126 if it cannot
-            be run, 2 command line. Nothing else keeps CMD from running
+Exit codes: the code of CMD; 128+N if signal N ended it, 127 if it does not exist, 126 if it cannot
+            be run, 2 command line. CMD runs in all other cases
 `
 	helpCheckExit = `
 Exit codes: 0 all is well, 1 a step failed, 2 command line, 3 settings, 4 refused by a collector
@@ -48,7 +48,7 @@ func help() string {
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-20s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
 	}
-	b.WriteString("\nFlags, and in brackets the commands that take them, if not all do:\n")
+	b.WriteString("\nFlags (brackets list the commands that accept a flag, if not all do):\n")
 	b.WriteString(helpOf(options(), true) + helpSources + helpExamples + helpExit)
 	return b.String()
 }

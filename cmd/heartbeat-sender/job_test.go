@@ -29,7 +29,7 @@ func TestWhatIsSaidOfAJob(t *testing.T) {
 		"too long, but polite":    {job.End{Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true}},
 		"too long, and asked too": {job.End{Code: 1, Asked: true, Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
 	} {
-		said := ended(peer, tt.end, time.Hour)
+		said := endReport(peer, tt.end, time.Hour)
 		want := peer
 		want.Status, want.BackIn, want.Exit = tt.status, tt.backIn, tt.exit
 		require.Equal(t, want, said, name)
@@ -52,7 +52,7 @@ func TestWhatIsSaidOfATarget(t *testing.T) {
 		"dead":         {watch.Dead, sender.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
 	} {
 		said := peer
-		see(&said, watch.State{Phase: tt.phase, Process: process, Exit: exit})
+		setReport(&said, watch.State{Phase: tt.phase, Process: process, Exit: exit})
 		want := peer
 		want.PID, want.StartMS = 7, 8
 		want.Status, want.Silent, want.Exit = tt.status, tt.silent, tt.exit
@@ -75,7 +75,7 @@ func TestWhatIsSaidOfAProbe(t *testing.T) {
 		var all []string
 		for _, state := range tt.states {
 			text := ""
-			if peer = said(peer, state); !peer.Silent {
+			if peer = nextReport(peer, state); !peer.Silent {
 				text = fmt.Sprint(peer.Status, " ", peer.Exit.Code)
 			}
 			all = append(all, text)

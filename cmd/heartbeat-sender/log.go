@@ -22,7 +22,7 @@ const (
 	logInfo    priority = "<6>"
 )
 
-// infof logs good news.
+// infof logs an informational message.
 func (c *call) infof(format string, args ...any) { c.logUnlessQuiet(logInfo, format, args...) }
 
 // warnf logs a warning.
@@ -34,8 +34,8 @@ func (c *call) logUnlessQuiet(p priority, format string, args ...any) {
 	}
 }
 
-// log writes one line. For journald, which knows the program, the line begins with
-// its priority.
+// log writes one line. For journald, the line begins with its priority instead of the
+// name of the program.
 func (c *call) log(p priority, format string, args ...any) {
 	begin := "heartbeat-sender: "
 	if c.prefixes || c.isJournal(c.stderr) {
@@ -131,12 +131,12 @@ func exitCode(err error) int {
 	return code
 }
 
-// isDelivery reports whether -quiet silences a failure. It does not silence errors in
-// the settings, which would go unnoticed.
-func isDelivery(code int) bool { return code == cli.ExitFailed || code == exitRefused }
+// isDeliveryFailure reports whether -quiet silences a failure. The flag does not silence
+// errors in the settings, because they would go unnoticed.
+func isDeliveryFailure(code int) bool { return code == cli.ExitFailed || code == exitRefused }
 
-// invalid gives an error in the settings its exit code.
-func invalid(err error) error { return cli.Exit(cli.ExitConfig, err) }
+// settingsError returns err with the exit code for errors in the settings.
+func settingsError(err error) error { return cli.Exit(cli.ExitConfig, err) }
 
 // oneLine returns text, which may have several lines, as one line that is safe for a
 // log and a terminal: errors quote files, collectors and certificates.

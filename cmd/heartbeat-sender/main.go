@@ -1,8 +1,8 @@
-// Command heartbeat-sender reports to collectors that this host, and services on
-// it, are alive. It runs under systemd ("run") or cron ("once"), or around a
-// job ("exec"). It knows its options and what each command does with them. Other
-// packages send beats and watch processes. It never knows Telegraf or what is
-// dead.
+// Command heartbeat-sender reports to collectors that this host, and services on it, are
+// alive. It runs under systemd ("run") or cron ("once"), or around a job ("exec"). It
+// knows its options and what each command does with them. Other packages send beats and
+// watch processes. It never decides which peers are dead, and does not depend on
+// Telegraf.
 package main
 
 import (
@@ -25,7 +25,8 @@ import (
 // defaultPath is the PATH if the environment has none, as in a small container.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// trialCommand tries run before a reload. A version that does not know it refuses it.
+// trialCommand is the command that tries run before a reload. Versions without this
+// command refuse it.
 const trialCommand = "run-trial"
 
 func main() {
@@ -88,7 +89,7 @@ func (c *call) exit(ctx context.Context) int {
 // conclude logs the error, and returns the exit code.
 func (c *call) conclude(err error) int {
 	code := exitCode(err)
-	if err != nil && err.Error() != "" && !(c.settings.quiet && isDelivery(code)) {
+	if err != nil && err.Error() != "" && !(c.settings.quiet && isDeliveryFailure(code)) {
 		c.log(logError, "%v", err)
 	}
 	return code

@@ -13,7 +13,7 @@ import (
 )
 
 // A manager is the service manager that started this program and wants its status
-// (sd_notify(3)). Without one, nothing is sent.
+// (sd_notify(3)). Without a service manager, nothing is sent.
 type manager struct {
 	socket string        // empty if there is none
 	kick   time.Duration // interval of watchdog notifications; 0 for none
@@ -54,7 +54,8 @@ func (m manager) notify(text string) {
 	conn.Write([]byte(text))                          //nolint:errcheck // see above
 }
 
-// progress notifies, and kicks the watchdog: after a reload, the next kick is a while off.
+// progress sends a message and resets the watchdog: after a reload, the next regular
+// reset may take a while.
 func (m manager) progress(line string) {
 	if m.kick > 0 {
 		line += "\nWATCHDOG=1"
@@ -62,8 +63,8 @@ func (m manager) progress(line string) {
 	m.notify(line)
 }
 
-// A status is what "systemctl status" shows of this program: which services it
-// cannot check, and the last message of its sender.
+// A status is the text that "systemctl status" shows for this program: the services that
+// it cannot check, and the last message of its sender.
 type status struct {
 	manager
 
@@ -110,9 +111,9 @@ func (s *status) publish() {
 	s.notify("STATUS=" + text)
 }
 
-// watchdog kicks the watchdog as long as turning reports that the sender makes
-// progress, until ctx ends.
-func (m manager) watchdog(ctx context.Context, turning func(context.Context) bool) {
+// watchdog resets the watchdog while isResponsive reports that the sender makes progress,
+// until ctx ends.
+func (m manager) watchdog(ctx context.Context, isResponsive func(context.Context) bool) {
 	if m.kick == 0 {
 		return
 	}
@@ -125,7 +126,7 @@ func (m manager) watchdog(ctx context.Context, turning func(context.Context) boo
 			return
 		}
 		soon, cancel := context.WithTimeout(ctx, m.kick)
-		if turning(soon) {
+		if isResponsive(soon) {
 			m.notify("WATCHDOG=1")
 		}
 		cancel()

@@ -27,8 +27,8 @@ const (
 	speaking = "run once exec leave check"
 )
 
-// An option can be given as a flag, as HEARTBEAT_NAME in the environment and
-// as a key of the file, there with "_" for "-".
+// An option can be set with a flag, with HEARTBEAT_NAME in the environment or with a key
+// in the file. The latter two have "_" instead of "-".
 type option struct {
 	name     string
 	value    string // placeholder of its value in the help; empty for a switch
@@ -51,7 +51,7 @@ func options() []*option {
 	return all
 }
 
-// deliveryOptions determine where and when beats are sent.
+// deliveryOptions returns the options that determine where and when beats are sent.
 func deliveryOptions() []*option {
 	return []*option{
 		{
@@ -65,7 +65,7 @@ func deliveryOptions() []*option {
 		},
 		{
 			name: "every", value: timeValue, commands: "once", flagOnly: "once",
-			usage: "time until the next call; without it, the collector cannot know",
+			usage: "time until the next call; if not given, the collector uses its default",
 			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
@@ -75,12 +75,12 @@ func deliveryOptions() []*option {
 		},
 		{
 			name: "splay", value: timeValue, commands: "once",
-			usage: "first wait a random time, up to this, to spread a fleet",
+			usage: "first wait a random time, at most TIME, to spread a fleet",
 			set:   setTime(func(s *settings) *time.Duration { return &s.splay }, 0),
 		},
 		{
 			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check",
-			usage: "limit for connecting, sending and answer",
+			usage: "limit to connect, send and get the answer",
 			set:   setTime(func(s *settings) *time.Duration { return &s.timeout }, time.Millisecond),
 		},
 		{
@@ -100,13 +100,13 @@ func deliveryOptions() []*option {
 	}
 }
 
-// peerOptions determine the peers, and what beats say.
+// peerOptions returns the options that determine the peers and the contents of beats.
 func peerOptions() []*option {
 	return []*option{
 		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
-			usage: "name of the service; without a target: beat for it, not for the host",
+			usage: "name of the service; without a target, beats are for it, not for the host",
 			set:   setText(func(s *settings) *string { return &s.peer.Service }),
 		},
 		{
@@ -128,7 +128,7 @@ func peerOptions() []*option {
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
-			usage: "a target that ended is dead if not back within it",
+			usage: "time for an ended target to restart before it is dead",
 			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
 		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to report, if not the local one of the connection"},
@@ -138,26 +138,27 @@ func peerOptions() []*option {
 		},
 		{
 			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
-			usage: "label, may be repeated; the collector keeps those in its tag_keys",
+			usage: "label (may be repeated); the collector keeps the labels in its tag_keys",
 		},
 	}
 }
 
-// trustOptions determine how collectors and this host authenticate each other.
+// trustOptions returns the options that determine how collectors and this host
+// authenticate each other.
 func trustOptions() []*option {
 	return []*option{
 		{
 			name: "tls-ca", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
-			usage: "CA certificates for tls:// collectors, if not those of the system",
+			usage: "CA certificates for tls:// collectors; default: the system's",
 		},
 		{
 			name: "tls-cert", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
 			usage: "client certificate of this host",
 		},
-		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its private key"},
+		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "private key of that certificate"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
-			usage: "name in the certificate of the collectors, if not that in the URL",
+			usage: "name in the collectors' certificate, if not the name in the URL",
 		},
 		{
 			name: "key-file", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
@@ -170,7 +171,7 @@ func trustOptions() []*option {
 	}
 }
 
-// callOptions are about the program itself.
+// callOptions returns the options of the program itself.
 func callOptions() []*option {
 	return []*option{
 		{
@@ -198,8 +199,8 @@ func (o *option) of(c *command) bool { return contains(o.commands, c) }
 // flagFor reports whether c accepts the option only as a flag.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag reports whether all commands accept the option only as a flag.
-func (o *option) isFlag() bool { return o.flagOnly == o.commands }
+// isFlagOnly reports whether all commands accept the option only as a flag.
+func (o *option) isFlagOnly() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
 
@@ -207,8 +208,8 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names reports whether the option selects a service.
-func (o *option) names() bool { return o.target || o.name == "service" }
+// selectsService reports whether the option selects a service.
+func (o *option) selectsService() bool { return o.target || o.name == "service" }
 
 // flag returns the name of the option on the command line.
 func (o *option) flag() string { return "-" + o.name }
@@ -219,8 +220,8 @@ func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-// tableOf returns the flags of options. If whose is true, it notes the commands of
-// those that not all commands accept.
+// tableOf returns the flags of options. If whose is true, a flag that not all commands
+// accept lists the commands that accept it.
 func tableOf(all []*option, whose bool) []cli.Flag {
 	table := make([]cli.Flag, 0, len(all))
 	for _, o := range all {
@@ -361,7 +362,7 @@ func setIP(s *settings, value string) (err error) {
 
 func setStatus(s *settings, value string) error {
 	if strings.EqualFold(value, sender.StatusLeaving) {
-		return fmt.Errorf("%q is reported by the command leave", value)
+		return fmt.Errorf("%q is reserved: to say goodbye, run 'heartbeat-sender leave'", value)
 	}
 	s.peer.Status = value
 	return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 )
 
-// withRightsOf calls do with the rights of an account instead of those of root.
+// withRightsOf calls do with the rights of an account instead of the rights of root.
 // Until do returns, the whole process and the programs it starts have these rights.
 func withRightsOf(account *watch.Account, do func()) (err error) {
 	own, err := syscall.Getgroups()
@@ -49,7 +49,7 @@ func canRead(name string) error {
 	return nil
 }
 
-// fileID returns device and inode of a file in the format of JOURNAL_STREAM.
+// fileID returns the device and the inode of a file in the format of JOURNAL_STREAM.
 func fileID(file *os.File) string {
 	info, err := file.Stat()
 	if err != nil {
@@ -64,7 +64,7 @@ func fileID(file *os.File) string {
 
 func defaultConfig() string { return unixConfig }
 
-// serviceCommands returns none: they are for Windows.
+// serviceCommands returns no commands: they exist only on Windows.
 func serviceCommands() []command { return nil }
 
 // reloadPause is the time between two trials of a new program that cannot see enough yet.
@@ -73,10 +73,11 @@ const reloadPause = 15 * time.Second
 // errNotYet means that another trial may succeed.
 var errNotYet = fmt.Errorf("retrying every %s", reloadPause)
 
-// reloading runs watch until ctx ends. At SIGUSR2 the program file of now takes over, as the same
-// process and without a goodbye. By then all processes that watch started have ended, as only their
-// parent could reap them. If the new program or its settings are wrong, this one continues. If the new
-// settings lack a peer or a collector of this one, reloading returns errRestart: a goodbye is needed.
+// reloading runs watch until ctx ends. On SIGUSR2 the current program file takes over, in
+// the same process and without a goodbye. By then all processes that watch started have
+// ended, as only their parent could reap them. If the new program or its settings do not
+// work, the running program continues. If the new settings lack a peer or a collector of
+// the running program, reloading returns errRestart: a goodbye is needed.
 func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(context.Context)) error {
 	for ctx.Err() == nil {
 		handover.Await()

@@ -19,14 +19,14 @@ func fileID(*os.File) string { return "" }
 
 func defaultConfig() string { return unixConfig }
 
-// serviceCommands returns none: they are for Windows.
+// serviceCommands returns no commands: they exist only on Windows.
 func serviceCommands() []command { return nil }
 
-// reloading runs watch until ctx ends: only on Linux can a new program take over.
+// reloading runs watch until ctx ends: a new program can take over only on Linux.
 func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
 	return nil
 }
 
-// restart is for reloading.
+// restart does nothing: only reloading on Linux needs it.
 func restart(context.Context) error { return nil }

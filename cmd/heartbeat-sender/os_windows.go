@@ -21,13 +21,13 @@ func canRead(string) error { return nil }
 // fileID returns "", which never equals JOURNAL_STREAM.
 func fileID(*os.File) string { return "" }
 
-// reloading runs watch until ctx ends: only on Linux can a new program take over.
+// reloading runs watch until ctx ends: a new program can take over only on Linux.
 func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
 	return nil
 }
 
-// restart is for reloading.
+// restart does nothing: only reloading on Linux needs it.
 func restart(context.Context) error { return nil }
 
 func defaultConfig() string {
@@ -41,8 +41,8 @@ const (
 	serviceBackIn = "15m"
 )
 
-// serviceCommands returns the command that runs as a Windows service. It wraps run, so no signal
-// stops it: Windows sends one to each service when a user logs off.
+// serviceCommands returns the command that runs as a Windows service. It sets wraps, so
+// that no signal stops it: Windows sends a signal to each service when a user logs off.
 func serviceCommands() []command {
 	return []command{{
 		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,
@@ -54,7 +54,7 @@ const serviceActions = `
 Actions:
   install [FLAGS]     install it with the flags of run: see heartbeat-sender help run
   uninstall           stop and remove it
-  run [FLAGS]         run it: for Windows, not for you
+  run [FLAGS]         started by Windows: do not run this yourself
 `
 
 func serviceCommand(ctx context.Context, c *call) error {
@@ -93,7 +93,7 @@ func (c *call) installService(ctx context.Context) error {
 	if err := winservice.Protect(c.configFile); err != nil {
 		return err
 	}
-	// Report errors now: nobody watches a service when it starts.
+	// Report errors now: when the service starts, they would only be in the event log.
 	if err := c.load(commandNamed("run"), args); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (c *call) installService(ctx context.Context) error {
 	}
 	service := winservice.Service{
 		Name: serviceName, Title: "Heartbeat of this host", Program: program, Args: append([]string{"service", "run"}, args...),
-		Description: "Tells collectors that this host and its services are alive.",
+		Description: "Reports to collectors that this host and its services are alive.",
 	}
 	if err := service.Install(); err != nil {
 		return err

@@ -29,7 +29,7 @@ type watchlist struct {
 func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 	peers, watched, err := c.peers()
 	if err != nil {
-		return nil, watched, invalid(err)
+		return nil, watched, settingsError(err)
 	}
 	s, err := c.senderFor(ctx, peers)
 	return s, watched, err
@@ -38,7 +38,7 @@ func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 // senderFor returns a Sender for peers.
 func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Sender, error) {
 	if len(c.settings.servers) == 0 {
-		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
+		return nil, settingsError(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
 	}
 	s := &sender.Sender{
 		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
@@ -47,9 +47,9 @@ func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Send
 	ctx, cancel := context.WithTimeout(ctx, c.filesTime)
 	defer cancel()
 	if err := c.settings.trust.apply(ctx, s, c.environ); err != nil {
-		return nil, invalid(err)
+		return nil, settingsError(err)
 	}
-	return s, invalid(s.Validate())
+	return s, settingsError(s.Validate())
 }
 
 // peers returns the peers in the settings: watched services and their host, this
@@ -65,7 +65,7 @@ func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	if s.hasTarget() {
 		watches = append([]settings{*s}, watches...)
 	}
-	host := speakFor(common, sender.Host(common.Host))
+	host := withCommon(common, sender.Host(common.Host))
 	var probed []sender.Peer
 	for i := range watches {
 		peer, err := watches[i].watched(host)
@@ -82,7 +82,7 @@ func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	peers = append(peers, probed...)
 	self := s.peer.Service != "" && s.peer.Service != hostService && !s.hasTarget()
 	if self {
-		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
+		peers = append(peers, withCommon(common, sender.Self(common.Host, s.peer.Service)))
 	}
 	if !self || len(watches) > 0 {
 		peers = append(peers, host)
@@ -103,8 +103,9 @@ func (c *call) common() (sender.Peer, error) {
 	return common, nil
 }
 
-// speakFor returns common for the service or process of other.
-func speakFor(common, other sender.Peer) sender.Peer {
+// withCommon returns a peer for the service or process of other, with all other settings
+// from common.
+func withCommon(common, other sender.Peer) sender.Peer {
 	common.Service, common.PID, common.StartMS, common.Watched = other.Service, other.PID, other.StartMS, other.Watched
 	if !common.NoIP { // otherwise the peer is on another host
 		common.Boot = other.Boot
@@ -127,7 +128,7 @@ func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
 		peer.Status = s.peer.Status
 	}
 	peer.Silent = true // until its state is known
-	peer.Tags = merged(host.Tags, s.peer.Tags)
+	peer.Tags = mergeTags(host.Tags, s.peer.Tags)
 	return peer, err
 }
 
@@ -146,7 +147,7 @@ func (s *settings) serviceName() (string, error) {
 	name := s.peer.Service
 	if name == "" {
 		var err error
-		if name, err = s.usualName(); err != nil {
+		if name, err = s.defaultName(); err != nil {
 			return "", err
 		}
 	}
@@ -156,8 +157,8 @@ func (s *settings) serviceName() (string, error) {
 	return name, nil
 }
 
-// usualName returns the default service name of the target.
-func (s *settings) usualName() (string, error) {
+// defaultName returns the default service name of the target.
+func (s *settings) defaultName() (string, error) {
 	if s.probe != nil {
 		return watch.ServiceName(filepath.Base(s.probe[0])), nil
 	}
@@ -172,8 +173,8 @@ func (s *settings) describeTarget() string {
 	return s.target.String()
 }
 
-// merged returns the labels of both; own overrides common.
-func merged(common, own []sender.Tag) []sender.Tag {
+// mergeTags returns the labels of both; own overrides common.
+func mergeTags(common, own []sender.Tag) []sender.Tag {
 	tags := slices.DeleteFunc(slices.Clone(common), func(tag sender.Tag) bool {
 		return slices.ContainsFunc(own, func(o sender.Tag) bool { return o.Key == tag.Key })
 	})
@@ -193,11 +194,11 @@ func (c *call) ownName() (string, error) {
 // host.
 func properName(name string) (string, error) {
 	if name == "" || name == "(none)" { // what Linux reports before a name is set
-		return "", fmt.Errorf("%q is not a name", name)
+		return "", fmt.Errorf("%q is not a host name", name)
 	}
 	proper, err := wire.Host(name)
 	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
-		return "", fmt.Errorf("%q is what every host calls itself", proper)
+		return "", fmt.Errorf("%q is not unique to this host", proper)
 	}
 	return proper, err
 }

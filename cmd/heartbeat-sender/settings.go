@@ -57,9 +57,9 @@ func (c *call) load(cmd *command, args []string) error {
 		err = s.setAll(c.fromEnvironment(cmd), (*option).env)
 	}
 	if err != nil {
-		return invalid(err)
+		return settingsError(err)
 	}
-	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwn(name) {
+	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwnHost(name) {
 		// File and environment are about this host.
 		s.peer, s.target, s.probe, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil, nil
 	}
@@ -80,7 +80,7 @@ func (s *settings) checkTogether(cmd *command) error {
 	case cmd.name != "once":
 		return nil
 	case s.peer.Grace != 0 && s.interval == 0:
-		return errors.New("-grace needs -every: without it, the collector cannot know when the next beat is late")
+		return errors.New("-grace needs -every: otherwise the collector does not know when the next beat is due")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
 		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",
@@ -118,8 +118,8 @@ func (c *call) loadFile(cmd *command, flags cli.Given) error {
 	return err
 }
 
-// isOwn reports whether name is the name of this host.
-func (c *call) isOwn(name string) bool {
+// isOwnHost reports whether name is the name of this host.
+func (c *call) isOwnHost(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
 		own, _ = c.ownName() //nolint:errcheck // a host without a name has another one
@@ -151,7 +151,8 @@ func (c *call) fromEnvironment(cmd *command) cli.Given {
 	return given
 }
 
-// lookup returns a variable of environ; if it is there several times, the last.
+// lookup returns a variable of environ. If there are several with that name, it returns
+// the last one.
 func lookup(environ []string, name string) (text string, ok bool) {
 	for _, entry := range environ {
 		if key, value, _ := strings.Cut(entry, "="); key == name {
@@ -161,8 +162,8 @@ func lookup(environ []string, name string) (text string, ok bool) {
 	return text, ok
 }
 
-// split returns the values in text; commas separate those of a list. An empty text
-// has none.
+// split returns the values in text; commas separate the values of a list. An empty text
+// has no values.
 func (o *option) split(text string) []string {
 	switch {
 	case text == "":
@@ -189,7 +190,7 @@ func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 			targets = append(targets, name(o))
 			s.target, s.probe, s.peer.Service = watch.Target{}, nil, "" // override a weaker source
 		}
-		if o.names() {
+		if o.selectsService() {
 			s.watches = nil // likewise
 		}
 	}
@@ -204,7 +205,8 @@ func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 	return nil
 }
 
-// set applies the values of an option. A list replaces that of a weaker source.
+// set applies the values of an option. A list replaces the list of a source with lower
+// priority.
 func (s *settings) set(o *option, texts []string) error {
 	if o.isList() {
 		o.clear(s)

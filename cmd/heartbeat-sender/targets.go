@@ -14,9 +14,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// watcher returns a Watcher for targets, which are those of the first peers of s. It
-// updates s with their states, seen with their processes, and st with whether they
-// could be checked.
+// watcher returns a Watcher for targets, which belong to the first peers of s. It reports
+// their states to s and their processes to seen, and records in st whether they could be
+// checked.
 func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status, seen *view) *watch.Watcher {
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
 	logs := make([]changeLog, len(targets))
@@ -34,7 +34,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status, see
 		seen.note(&s.Peers[i], state)
 		text := describe(state, targets[i].Grace)
 		peer := s.Peers[i]
-		see(&peer, state)
+		setReport(&peer, state)
 		if err := s.Update(peer); err != nil {
 			text = err.Error()
 		}
@@ -51,20 +51,20 @@ func (c *call) logChange(service, text string, dead bool) {
 	c.infof("%s: %s", service, text)
 }
 
-// checkTargets returns an error if the only target cannot be watched. It only logs
-// errors about [[watch]] tables, so that the host and other services still beat, and
-// errors of a systemd that does not answer.
+// checkTargets returns an error if the only target cannot be watched. It only logs errors
+// about [[watch]] tables, so that the host and other services still beat, and errors
+// because systemd does not answer.
 func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	err := w.Check(ctx)
 	if err == nil || c.settings.target != (watch.Target{}) && !errors.Is(err, watch.ErrUnseen) {
-		return invalid(err)
+		return settingsError(err)
 	}
 	c.log(logError, "%v", err)
 	return nil
 }
 
-// look checks targets and probes once, and sets their states in the first of peers. It
-// takes at most half of the time until the deadline.
+// look checks targets and probes once, and sets their states in the first peers. It takes
+// at most half of the time until the deadline.
 func (c *call) look(ctx context.Context, peers []sender.Peer, watched watchlist) error {
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -73,11 +73,11 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, watched watchlist)
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { c.lookByProbes(ctx, peers[len(watched.targets):], watched.probes) }) // ends with ctx
-	return c.lookAtTargets(ctx, peers, watched.targets)
+	wg.Go(func() { c.setProbeStatuses(ctx, peers[len(watched.targets):], watched.probes) }) // ends with ctx
+	return c.setTargetStates(ctx, peers, watched.targets)
 }
 
-func (c *call) lookAtTargets(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
+func (c *call) setTargetStates(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
 	if len(targets) == 0 {
 		return nil
 	}
@@ -90,18 +90,18 @@ func (c *call) lookAtTargets(ctx context.Context, peers []sender.Peer, targets [
 		c.warnf("%v", err)
 	}
 	for i, state := range states {
-		see(&peers[i], state)
+		setReport(&peers[i], state)
 	}
 	return nil
 }
 
-// statusRestarting is the status of a process that has ended, while it may still be
-// back within the grace. Like any word without a special meaning it means alive.
+// statusRestarting is the status of a process that has ended but may still come back
+// within the grace. Like any word without a special meaning, it means alive.
 const statusRestarting = "restarting"
 
-// statusUnknown is the status of a target that cannot be checked. With silence, the
-// collector would report it dead, or left after a restart of the sender, which may be
-// wrong. So it is alive, with a word that is worth an alert.
+// statusUnknown is the status of a target that cannot be checked. Without beats, the
+// collector would report the target dead, or left after a restart of the sender, and both
+// may be wrong. This status means alive, and is worth an alert.
 const statusUnknown = "unknown"
 
 // isUnknown reports whether the state of a target is unknown: it was never seen or
@@ -110,8 +110,8 @@ func isUnknown(s watch.State) bool {
 	return s.Unseen && (s.Phase == watch.Starting || s.Phase == watch.Away)
 }
 
-// see sets what to report for p, whose process is in state s.
-func see(p *sender.Peer, s watch.State) {
+// setReport sets the report for p, whose process is in state s.
+func setReport(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting && !s.Unseen
 	if isUnknown(s) {
@@ -141,12 +141,12 @@ func describe(s watch.State, grace time.Duration) string {
 	case watch.Away:
 		return fmt.Sprintf("process %d ended; waiting %s for a restart", s.Process.PID, grace)
 	case watch.Stopped:
-		return "stopped on purpose" + ending(s.Exit)
+		return "stopped on purpose" + describeExit(s.Exit)
 	}
-	return "dead" + ending(s.Exit)
+	return "dead" + describeExit(s.Exit)
 }
 
-func ending(e watch.Exit) string {
+func describeExit(e watch.Exit) string {
 	switch {
 	case e.Signal != "":
 		return ", ended by " + e.Signal
@@ -220,7 +220,7 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 		wg.Go(func() { // ends with ctx
 			p.Run(ctx, func(state probe.State) {
 				text := describeState(state, p.Limit())
-				if peer = said(peer, state); peer.Silent {
+				if peer = nextReport(peer, state); peer.Silent {
 					text += ", for the first time: nothing is reported yet"
 				}
 				if err := s.Update(peer); err != nil {
@@ -233,10 +233,11 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 	wg.Wait()
 }
 
-// said returns the next report for a peer whose probe is in a state; peer is the previous report.
-// One failure is not a death. But if it is the first result, the peer may have died before this
-// program started: if it were reported alive now, it would be reported dead a second time.
-func said(peer sender.Peer, state probe.State) sender.Peer {
+// nextReport returns the next report for a peer whose probe is in a state; peer is the
+// previous report. One failure is not a death. But if the first result is a failure, the
+// peer may already be reported dead: if it were reported alive now, it would be reported
+// dead a second time.
+func nextReport(peer sender.Peer, state probe.State) sender.Peer {
 	peer.Silent = peer.Silent && state.Status == probe.Fail && !state.Dead
 	peer.Status, peer.Exit = state.Status, sender.Exit{}
 	if state.Dead {
@@ -245,9 +246,10 @@ func said(peer sender.Peer, state probe.State) sender.Peer {
 	return peer
 }
 
-// lookByProbes runs each probe once and sets the status of its peer. After one failure
-// the state is unknown, so nothing is reported, as for a process that is not found.
-func (c *call) lookByProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) {
+// setProbeStatuses runs each probe once and sets the status of its peer. After one
+// failure the state is unknown, so nothing is reported, as for a process that is not
+// found.
+func (c *call) setProbeStatuses(ctx context.Context, peers []sender.Peer, probes []probe.Probe) {
 	for i, state := range onceEach(ctx, probes) {
 		switch state.Status {
 		case "":
@@ -257,13 +259,13 @@ func (c *call) lookByProbes(ctx context.Context, peers []sender.Peer, probes []p
 			peers[i].Silent = true
 			c.warnf("%s: %s, so nothing is reported for it", peers[i].Service, describeState(state, probes[i].Limit()))
 		default:
-			peers[i] = said(peers[i], state)
+			peers[i] = nextReport(peers[i], state)
 		}
 	}
 }
 
-// printProbes prints the result of each probe. One that fails is a failure: its
-// name or path may be misspelt.
+// printProbes prints the result of each probe. A failed probe makes check fail: its name
+// or path may be misspelt.
 func (c *call) printProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
 	for i, state := range onceEach(ctx, probes) {
 		p := &probes[i]

@@ -56,7 +56,7 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	}
 	switch none := !given && errors.Is(err, fs.ErrNotExist); {
 	case none && t.signID != "":
-		return sender.Key{}, errors.New("key-id: there is no secret for it: give its file with key-file")
+		return sender.Key{}, errors.New("key-id: its secret is missing: give the file with key-file")
 	case none:
 		return sender.Key{}, nil
 	case err != nil:
@@ -85,7 +85,7 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 // renewTime is how long a connection waits for the TLS files.
 const renewTime = time.Second
 
-// tlsFiles are the TLS files.
+// tlsFiles reads the TLS settings from their files.
 type tlsFiles struct {
 	trust *trust
 
@@ -135,7 +135,7 @@ func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 	return config, nil
 }
 
-// own returns the certificate to show, if there is one.
+// own returns the client certificate, if there is one.
 func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	switch {
 	case f.cert.Name == "" && f.key.Name == "":

@@ -166,7 +166,7 @@ func (c *check) answer(ctx context.Context, now time.Time) (status int, text, da
 func (c *check) unknownPeer(known []string) string {
 	text := "no peer " + c.host + "/" + c.service + " is known"
 	if len(known) > 0 {
-		text += "; known on this host: " + list(known)
+		text += "; known on this host: " + joinNames(known)
 	}
 	return text
 }
@@ -180,7 +180,7 @@ func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
 	if !known && p.Reason != liveness.ReasonOffHours.String() {
 		status = statusUnknown
 	}
-	text = fmt.Sprintf("%s %s for %s", p.Name(), p.State, span(now.Sub(instant(p.Since))))
+	text = fmt.Sprintf("%s %s for %s", p.Name(), p.State, formatSpan(now.Sub(instant(p.Since))))
 	if p.State != liveness.Alive.String() {
 		text += ": " + p.Reason
 	}
@@ -188,10 +188,10 @@ func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
 		text += ", exit code " + strconv.FormatInt(*p.ExitCode, 10)
 	}
 	if p.Promised > 0 {
-		text += ", back in " + promise(p)
+		text += ", back in " + formatPromise(p)
 	}
 	if p.Heard > 0 && !p.inTime {
-		data = fmt.Sprintf("age=%ss;%s;%s;0", number(p.Age), threshold(p.SuspectAfter), threshold(p.DeadAfter))
+		data = fmt.Sprintf("age=%ss;%s;%s;0", formatSeconds(p.Age), threshold(p.SuspectAfter), threshold(p.DeadAfter))
 	}
 	return status, text, data
 }
@@ -220,7 +220,7 @@ func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, te
 	text = fmt.Sprintf("%d of %d dead", counts[dead], all)
 	switch {
 	case counts[dead] > 0:
-		status, text = statusCritical, text+": "+list(names)
+		status, text = statusCritical, text+": "+joinNames(names)
 	case held:
 		status, text = statusUnknown, text+": the collector is isolated"
 	}
@@ -235,11 +235,11 @@ func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, te
 	return status, text + age, strings.Join(parts, " "), nil
 }
 
-// recent is list, but refuses a file that is too old.
+// recent is like list, but refuses a file that is too old.
 func (p *place) recent(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	l, err := p.list(ctx, q, now)
 	if err == nil && !l.written.IsZero() && now.Sub(l.written) > oldestFile {
-		err = fmt.Errorf("%s was last written %s ago", l.place, span(now.Sub(l.written)))
+		err = fmt.Errorf("%s was last written %s ago", l.place, formatSpan(now.Sub(l.written)))
 		if p.client != nil {
 			err = fmt.Errorf("no collector answers on %s, and %w", p.client, err)
 		}
@@ -252,11 +252,11 @@ func (l *listing) age(now time.Time) string {
 	if l.written.IsZero() {
 		return ""
 	}
-	return " (not live: " + l.place + ", last written " + span(now.Sub(l.written)) + " ago)"
+	return " (not live: " + l.place + ", last written " + formatSpan(now.Sub(l.written)) + " ago)"
 }
 
-// list joins names, but no more than mostNamed.
-func list(names []string) string {
+// joinNames joins names, but no more than mostNamed.
+func joinNames(names []string) string {
 	names = slices.Clone(names)
 	if len(names) > mostNamed {
 		names = append(names[:mostNamed], "...")
@@ -269,11 +269,11 @@ func threshold(secs float64) string {
 	if secs == 0 {
 		return ""
 	}
-	return number(secs)
+	return formatSeconds(secs)
 }
 
-// number formats seconds with the precision of a chart.
-func number(secs float64) string {
+// formatSeconds formats seconds with the precision of a chart.
+func formatSeconds(secs float64) string {
 	if secs < 10 {
 		return strconv.FormatFloat(math.Round(secs*10)/10, 'f', -1, 64)
 	}

@@ -102,19 +102,19 @@ var (
 	exitedWith int64 = 3
 
 	nginx = api.Peer{
-		Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.1", State: "dead", Reason: "exited", Since: unix(night) - 125,
-		Heard: unix(night) - 130, Age: 130, SuspectAfter: 16.25, DeadAfter: 35, Rule: "adaptive", ExitCode: &exitedWith, Flapping: true,
+		Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.1", State: "dead", Reason: "exited", Since: unixSeconds(night) - 125,
+		Heard: unixSeconds(night) - 130, Age: 130, SuspectAfter: 16.25, DeadAfter: 35, Rule: "adaptive", ExitCode: &exitedWith, Flapping: true,
 	}
 	web = api.Peer{
-		Source: "web-1", Service: "host", IP: "10.0.0.1", State: "alive", Reason: "beat", Since: unix(night) - 3*86400,
-		Heard: unix(night) - 12, Age: 12.4, SuspectAfter: 16.25, DeadAfter: 35, Rule: "rule 2", Status: "warning", Connected: true,
+		Source: "web-1", Service: "host", IP: "10.0.0.1", State: "alive", Reason: "beat", Since: unixSeconds(night) - 3*86400,
+		Heard: unixSeconds(night) - 12, Age: 12.4, SuspectAfter: 16.25, DeadAfter: 35, Rule: "rule 2", Status: "warning", Connected: true,
 	}
 	mail = api.Peer{
-		Source: "mail-1", Service: "host", State: "left", Reason: "leaving", Since: unix(night) - 60, Heard: unix(night) - 60, Age: 60,
+		Source: "mail-1", Service: "host", State: "left", Reason: "leaving", Since: unixSeconds(night) - 60, Heard: unixSeconds(night) - 60, Age: 60,
 		DeadAfter: 35, Rule: "interval", Promised: 600, Runs: 2, HeardBy: "collector-2",
 	}
 	nameless = api.Peer{
-		Source: "10.0.0.5", PID: 17, State: "suspect", Reason: "silence", Since: unix(night) - 5, Heard: unix(night) - 20, Age: 20,
+		Source: "10.0.0.5", PID: 17, State: "suspect", Reason: "silence", Since: unixSeconds(night) - 5, Heard: unixSeconds(night) - 20, Age: 20,
 		SuspectAfter: 2.5, DeadAfter: 5, Rule: "dead_after",
 	}
 )

@@ -43,7 +43,7 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 		inTime: r.Guessed || r.Foreign && r.State == liveness.Alive,
 		Peer: &api.Peer{
 			Source: r.ID.Source, Service: r.ID.Service, PID: r.Process.PID,
-			State: r.State.String(), Reason: r.Reason.String(), Since: unix(r.Since), Status: r.Health.String(),
+			State: r.State.String(), Reason: r.Reason.String(), Since: unixSeconds(r.Since), Status: r.Health.String(),
 			DeadAfter: r.Dead.Seconds(), Rule: r.Rule, Promised: r.Window.Seconds(), HeardBy: r.HeardBy, Runs: len(r.Jobs),
 			Beats: r.Beats, Lost: r.Lost, Late: r.Late, Duplicates: r.Duplicates, Limited: r.Limited,
 			Restarts: r.Restarts, Deaths: r.Deaths, Mistakes: r.Mistakes, Conflicts: r.Conflicts, DeadSeconds: r.DeadFor.Seconds(),
@@ -62,10 +62,10 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 		p.Tags[label.Key] = label.Value
 	}
 	if !r.Expected {
-		p.Heard, p.Age = unix(r.Heard), max(now.Sub(r.Heard), 0).Seconds()
+		p.Heard, p.Age = unixSeconds(r.Heard), max(now.Sub(r.Heard), 0).Seconds()
 	}
 	if !r.Due.IsZero() {
-		p.Due, p.Grace = unix(r.Due), r.Patience.Seconds()
+		p.Due, p.Grace = unixSeconds(r.Due), r.Patience.Seconds()
 	}
 	if r.State == liveness.Dead {
 		p.Suspicion = 1
@@ -77,5 +77,5 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 	return p
 }
 
-// unix returns an instant in seconds, as the API does.
-func unix(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
+// unixSeconds returns a time in Unix seconds, as the API does.
+func unixSeconds(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }

@@ -200,30 +200,30 @@ func TestPeersExplainsWhy(t *testing.T) {
   reason   exited: its watcher saw it end
   exit     code 3
   heard    2m10s ago, from 10.0.0.1 (observed 203.0.113.9), pid 4711, by this collector
-  allowed  35s of silence, by its declared interval and how late its beats usually are (adaptive)
+  allowed  35s of silence, set by its declared interval and how late its beats usually are (adaptive)
   flapping three changes to or from dead within ten minutes
 web-1/payroll: unknown since 2026-11-20 23:50:00, for 3d
   reason   restored: restored after a long stop of the collector
   heard    12s ago, from 10.0.0.1, by this collector
-  allowed  35s of silence, by the schedule of its check
+  allowed  35s of silence, set by the schedule of its check
   schedule 15 2 * * 1-5 Europe/Berlin: a beat is due at 2026-11-24 23:50:00, and may be 1h late
   deadline dead at 2026-11-25 00:50:00, in 1d1h, if no beat comes
   status   warning, reported by the peer
 mail-1/host: left since 2026-11-23 23:49:00, for 1m
   reason   leaving: it said goodbye
   heard    1m ago, by collector-2
-  allowed  35s of silence, by its declared interval and the option 'missed_beats'
+  allowed  35s of silence, set by its declared interval and the option 'missed_beats'
   promise  to be back in 10m
   runs     2 started and not finished
 web-1/host: alive since 2026-11-20 23:50:00, for 3d
   reason   beat: its beats arrive in time
   heard    12s ago, from 10.0.0.1, by this collector
-  allowed  35s of silence, by rule 2 of [[inputs.heartbeat.rule]]
+  allowed  35s of silence, set by rule 2 of [[inputs.heartbeat.rule]]
   status   warning, reported by the peer
 web-1/vpn: alive since 2026-11-20 23:50:00, for 3d
   reason   beat: its beats arrive in time
   heard    12s ago, from 10.0.0.1, by this collector
-  allowed  35s of silence, by rule 2 of [[inputs.heartbeat.rule]]
+  allowed  35s of silence, set by rule 2 of [[inputs.heartbeat.rule]]
   hours    Mon-Fri 06:00-20:00 Europe/Berlin: it is not expected before 2026-11-25 23:50:00
   class    ephemeral: silence does not make it dead
   status   warning, reported by the peer

@@ -87,7 +87,7 @@ func (c *console) terminal() bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// peers is the command of that name.
+// peers runs the command peers.
 func peers(ctx context.Context, args []string, c *console) error {
 	q, err := parsePeers(args, c.getenv)
 	switch {
@@ -161,8 +161,8 @@ func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) 
 	return found, nil
 }
 
-// query returns the query for a collector. The collector may answer with more peers: its
-// globs may differ from those here.
+// query returns the query for a collector. The collector may answer with more peers: it
+// may interpret globs differently.
 func (q *question) query() api.Query {
 	host, _, _ := strings.Cut(q.glob, "/")
 	switch {
@@ -179,7 +179,7 @@ func service(p *peer) string {
 	return cmp.Or(p.Service, strconv.FormatUint(uint64(p.PID), 10))
 }
 
-// print prints what was found.
+// print prints the listings.
 func (q *question) print(c *console, found []*listing) error {
 	if q.json {
 		return printJSON(c, found)

@@ -39,7 +39,7 @@ type listing struct {
 	peers   []peer
 }
 
-// A peer is a peer in a listing.
+// A peer is one entry of a listing.
 type peer struct {
 	*api.Peer
 	inTime bool // alive, and the file does not have the time of its last beat
@@ -58,7 +58,7 @@ func placeFlags() []cli.Flag {
 	}
 }
 
-// placesOf returns the places in the flags or the environment, else those of the
+// placesOf returns the places in the flags or the environment, or else the places of the
 // collectors on this host.
 func placesOf(given cli.Given, getenv func(string) string) ([]place, error) {
 	if err := checkPlaces(given); err != nil {
@@ -162,7 +162,7 @@ func stateFiles(config string) ([]string, error) {
 	return paths, nil
 }
 
-// list returns the peers that q selects, and maybe others. If the collector does not
+// list returns the peers that q selects, and possibly others. If the collector does not
 // answer, it reads the file, which may be old.
 func (p *place) list(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	if p.client == nil {
@@ -218,7 +218,7 @@ func (l *listing) sort() {
 func (l *listing) head(now time.Time) string {
 	how := "live"
 	if !l.written.IsZero() {
-		how = "last written " + span(now.Sub(l.written)) + " ago"
+		how = "last written " + formatSpan(now.Sub(l.written)) + " ago"
 	}
 	texts := make([]string, 0, len(states))
 	for _, state := range states {

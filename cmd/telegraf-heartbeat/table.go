@@ -14,7 +14,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A column of the table of peers. Rare columns are shown only if a peer needs them.
+// A column is a column of the table of peers. Rare columns are shown only if a peer needs
+// them.
 type column struct {
 	head  string
 	cell  func(*peer) string
@@ -23,13 +24,13 @@ type column struct {
 
 var columns = []column{
 	{head: "STATE", cell: func(p *peer) string { return p.State }},
-	{head: "SINCE", cell: func(p *peer) string { return clock(p.Since) }},
+	{head: "SINCE", cell: func(p *peer) string { return formatTime(p.Since) }},
 	{head: "PEER", cell: func(p *peer) string { return p.Name() }},
 	{head: "REASON", cell: func(p *peer) string { return p.Reason }},
 	{head: "HEARD", cell: heard},
-	{head: "ALLOWED", cell: func(p *peer) string { return allowed(p.DeadAfter) }},
+	{head: "ALLOWED", cell: func(p *peer) string { return formatAllowed(p.DeadAfter) }},
 	{head: "RULE", cell: func(p *peer) string { return p.Rule }},
-	{head: "BACK IN", cell: promise, shown: func(p *peer) bool { return p.Promised > 0 }},
+	{head: "BACK IN", cell: formatPromise, shown: func(p *peer) bool { return p.Promised > 0 }},
 	{head: "ADDRESS", cell: func(p *peer) string { return cmp.Or(p.IP, "-") }},
 	{
 		head: "HEARD BY", cell: func(p *peer) string { return cmp.Or(p.HeardBy, "this collector") },
@@ -65,7 +66,7 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	say := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "  %-9s%s\n", what, wire.Printable(fmt.Sprintf(format, args...)))
 	}
-	fmt.Fprintln(w, wire.Printable(fmt.Sprintf("%s: %s since %s, for %s", p.Name(), p.State, clock(p.Since), span(now.Sub(instant(p.Since))))))
+	fmt.Fprintln(w, wire.Printable(fmt.Sprintf("%s: %s since %s, for %s", p.Name(), p.State, formatTime(p.Since), formatSpan(now.Sub(instant(p.Since))))))
 	say("reason", "%s: %s", p.Reason, api.Why(p.Reason))
 	if p.ExitCode != nil {
 		say("exit", "code %d", *p.ExitCode)
@@ -85,14 +86,14 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	}
 	say("heard", "%s%s", heard(p), from)
 	if p.DeadAfter > 0 {
-		say("allowed", "%s of silence, by %s", allowed(p.DeadAfter), api.Allows(p.Rule))
+		say("allowed", "%s of silence, set by %s", formatAllowed(p.DeadAfter), api.Allows(p.Rule))
 	}
 	explainCalendar(say, p)
 	if p.Left > 0 {
-		say("deadline", "dead at %s, in %s, if no beat comes", clock(p.Left+unix(now)), span(seconds(p.Left)))
+		say("deadline", "dead at %s, in %s, if no beat comes", formatTime(p.Left+unixSeconds(now)), formatSpan(seconds(p.Left)))
 	}
 	if p.Promised > 0 {
-		say("promise", "to be back in %s", promise(p))
+		say("promise", "to be back in %s", formatPromise(p))
 	}
 	if p.Runs > 0 {
 		say("runs", "%d started and not finished", p.Runs)
@@ -108,11 +109,11 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 // explainCalendar prints the schedule, hours and class of a peer.
 func explainCalendar(say func(what, format string, args ...any), p *peer) {
 	if p.Due > 0 {
-		say("schedule", "%s: a beat is due at %s, and may be %s late", cmp.Or(p.Schedule, "by a rule or a check"), clock(p.Due), span(seconds(p.Grace)))
+		say("schedule", "%s: a beat is due at %s, and may be %s late", cmp.Or(p.Schedule, "by a rule or a check"), formatTime(p.Due), formatSpan(seconds(p.Grace)))
 	}
 	switch {
 	case p.OffUntil > 0:
-		say("hours", "%s: it is not expected before %s", p.Hours, clock(p.OffUntil))
+		say("hours", "%s: it is not expected before %s", p.Hours, formatTime(p.OffUntil))
 	case p.Hours != "":
 		say("hours", "%s: it is expected now", p.Hours)
 	}
@@ -128,34 +129,34 @@ func heard(p *peer) string {
 	case p.inTime:
 		return "in time"
 	}
-	return span(seconds(p.Age)) + " ago"
+	return formatSpan(seconds(p.Age)) + " ago"
 }
 
-func promise(p *peer) string {
+func formatPromise(p *peer) string {
 	if p.Promised == 0 {
 		return "-"
 	}
-	return span(seconds(p.Promised))
+	return formatSpan(seconds(p.Promised))
 }
 
-// allowed formats an allowed silence; a short one with tenths of seconds.
-func allowed(secs float64) string {
+// formatAllowed formats an allowed silence; a short one with tenths of seconds.
+func formatAllowed(secs float64) string {
 	if d := seconds(secs); d < time.Minute {
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return span(seconds(secs))
+	return formatSpan(seconds(secs))
 }
 
-// clock formats an instant in local time.
-func clock(unix float64) string { return instant(unix).Local().Format(time.DateTime) }
+// formatTime formats an instant in local time.
+func formatTime(unix float64) string { return instant(unix).Local().Format(time.DateTime) }
 
 // instant and seconds convert times and durations of the API.
 func instant(unix float64) time.Time { return time.UnixMicro(int64(unix * 1e6)) }
 
 func seconds(secs float64) time.Duration { return time.Duration(secs * float64(time.Second)) }
 
-// span formats a duration in its two largest units, such as 3d4h or 17m30s.
-func span(d time.Duration) string {
+// formatSpan formats a duration in its two largest units, such as 3d4h or 17m30s.
+func formatSpan(d time.Duration) string {
 	units := []struct {
 		size time.Duration
 		name string

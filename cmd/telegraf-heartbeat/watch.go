@@ -66,7 +66,7 @@ func (q *question) redraw(w *bytes.Buffer, found []*listing, failed error, now t
 	}
 }
 
-// changes prints what has changed since the previous call.
+// changes prints the peers that have changed since the previous call.
 type changes struct {
 	*question
 	known   map[string]peer // by name; nil before the first time
@@ -123,7 +123,7 @@ func (c *changes) compare(w *bytes.Buffer, after []peer) {
 		}
 		line := fmt.Sprintf("%s %s %s %s", instant(p.Since).Local().Format(time.TimeOnly), p.State, p.Name(), p.Reason)
 		if known {
-			line += " after " + span(lasted)
+			line += " after " + formatSpan(lasted)
 		}
 		if c.why {
 			line += ": " + api.Why(p.Reason)

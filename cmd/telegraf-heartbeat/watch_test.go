@@ -29,7 +29,7 @@ func in(p api.Peer, state, reason string, since float64) api.Peer {
 }
 
 func TestWatchTellsChangesAsLines(t *testing.T) {
-	since := unix(night)
+	since := unixSeconds(night)
 	for name, tt := range map[string]struct {
 		q             question
 		before, after []api.Peer
@@ -89,7 +89,7 @@ func TestWatchTellsOnceThatNobodyAnswers(t *testing.T) {
 	c.print(&out, old, nil, night)
 	require.Equal(t, "23:50:00 Not live: x.\n", out.String())
 	out.Reset()
-	c.print(&out, listed(in(web, "dead", "silence", unix(night))), nil, night)
+	c.print(&out, listed(in(web, "dead", "silence", unixSeconds(night))), nil, night)
 	require.Equal(t, "23:50:00 Live again.\n23:50:00 dead web-1/host silence after 3d\n", out.String())
 }
 

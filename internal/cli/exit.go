@@ -1,7 +1,7 @@
-// Package cli has what both programs share as commands: flags and their help, settings
-// files in strict TOML with line numbers in errors, variables in these files, exit codes,
-// suggestions for misspelt names, and the version. It never knows a heartbeat, a
-// collector or Telegraf.
+// Package cli has the command-line parts that both programs share: flags and their help,
+// settings files in strict TOML with line numbers in errors, variables in these files,
+// exit codes, suggestions for misspelt names, and the version. It knows nothing about
+// heartbeats, collectors or Telegraf.
 package cli
 
 import "errors"

@@ -77,8 +77,8 @@ func expandString(quoted string, lookup func(string) (string, bool)) (string, er
 	return quote + expanded + quote, err
 }
 
-// expandBody expands the text between the quotes of a basic string. It applies source
-// to text of the file.
+// expandBody expands the text between the quotes of a basic string. It applies source to
+// text that comes from the file.
 func expandBody(body string, source func(string) string, lookup func(string) (string, bool)) (string, error) {
 	var out strings.Builder
 	for {

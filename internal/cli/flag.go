@@ -18,8 +18,8 @@ type Flag struct {
 	Note    string // follows the default in the help
 }
 
-// Given are the values of the flags on a command line, by name, in their order.
-// The value of a switch is "true", or what follows "=".
+// Given are the values of the flags on a command line, by name, in their order. The value
+// of a switch is "true", or the text after "=".
 type Given map[string][]string
 
 // Last returns the last value of a flag, which counts if it is repeated.

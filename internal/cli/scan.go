@@ -122,8 +122,8 @@ func Statements(text string) []Statement {
 	return c.all
 }
 
-// Table returns the statements of table number n with that header, counted from
-// 0, from the header up to the next one like it. It is empty if there is none.
+// Table returns the statements of table number n with that header, counted from 0, from
+// the header up to the next one like it. The result is empty if there is no such table.
 func Table(text, header string, n int) []Statement {
 	all := Statements(text)
 	begin := len(all)

@@ -3,7 +3,7 @@ package cli
 import "strings"
 
 // Nearest returns the candidate, in lower case, that is most similar to word, or "" if
-// none is.
+// none is similar.
 func Nearest(word string, candidates []string) string {
 	best, found := 1+len(word)/4, ""
 	for _, candidate := range candidates {

@@ -84,8 +84,8 @@ func (a *accumulator) AddMetric(m telegraf.Metric) {
 // or if that is unknown.
 func (a *accumulator) Unread() time.Duration { return a.out.pipe.lasts(time.Now()) }
 
-// Reuses says that a metric is no longer needed once it is written, and that its Reuse
-// method is called then, if it has one.
+// Reuses marks an accumulator that calls the Reuse method of a metric, if it has one,
+// once the metric is written.
 func (*accumulator) Reuses() {}
 
 // AddError logs an error of the plugin.
@@ -99,8 +99,8 @@ func (a *accumulator) AddError(err error) {
 // [[inputs.execd]].
 func (*accumulator) SetPrecision(time.Duration) {}
 
-// WithTracking returns an accumulator that reports when a metric is written. What
-// Telegraf does with it afterwards is unknown here.
+// WithTracking returns an accumulator that reports when a metric is written. Whether
+// Telegraf delivers the metric afterwards is unknown here.
 func (a *accumulator) WithTracking(maxTracked int) telegraf.TrackingAccumulator {
 	return &tracking{accumulator: a, delivered: make(chan telegraf.DeliveryInfo, maxTracked)}
 }

@@ -42,7 +42,7 @@ type general struct {
 // A logLevel is one of Telegraf's level names.
 type logLevel telegraf.LogLevel
 
-// UnmarshalText accepts only a level.
+// UnmarshalText accepts only the name of a level.
 func (l *logLevel) UnmarshalText(text []byte) error {
 	level := telegraf.LogLevelFromString(string(text))
 	if level == telegraf.None {
@@ -86,9 +86,9 @@ func readConfig(path string) (string, error) {
 	return string(content.Text), err
 }
 
-// loadConfig reads the tables of a file. If the file does not exist and was not
-// given by a flag, there is one table with the defaults. Errors are one line, with
-// their place.
+// loadConfig reads the tables of a file. If the file does not exist and was not given by
+// a flag, there is one table with the defaults. Each error is one line that names its
+// place in the file.
 func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
 	source, err := readConfig(opts.config)
 	if errors.Is(err, fs.ErrNotExist) && !opts.explicit {
@@ -235,7 +235,7 @@ var (
 	only     = regexp.MustCompile(`^()(\[[a-z_.]+\]): `)
 )
 
-// ofTable returns the statements that text is about: all, or those of "2 of
+// ofTable returns the statements that text is about: all, or the statements of "2 of
 // [[inputs.heartbeat.rule]]", or of "[inputs.heartbeat.cluster]: ...".
 func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	names := numbered.FindStringSubmatch(text)

@@ -71,7 +71,7 @@ func Flags() []cli.Flag {
 		{
 			Name: "interval", Value: "TIME",
 			Usage: "gather at this interval, e.g. 10s, and ignore stdin, so that it also runs under systemd " +
-				"with stdin on /dev/null; without it, each line on stdin gathers, and the program stops " +
+				"with stdin on /dev/null; without it, gather for each line on stdin and stop " +
 				`at the end of stdin, as with signal = "STDIN"`,
 		},
 		{

@@ -13,7 +13,7 @@ const (
 	firstRetry   = time.Second // after an address or a file was in use; doubles
 	longestRetry = 30 * time.Second
 
-	// gatherLimit is how long a running Gather may take at the end. Then Stop is
+	// gatherLimit is how long a running Gather may take at the end. After that, Stop is
 	// called in parallel, so that it has time to save the state.
 	gatherLimit = time.Second
 )
@@ -96,7 +96,7 @@ func (in *instance) start(ctx context.Context) (bool, error) {
 			}
 			return true, nil
 		}
-		if !in.waits || !taken(err) {
+		if !in.waits || !isInUse(err) {
 			return false, fmt.Errorf("starting %s failed: %w", in.name, err)
 		}
 		if said.allow(time.Now()) {

@@ -52,8 +52,8 @@ func newLogger(sink *logSink, alias string, level telegraf.LogLevel) *logger {
 // Level returns the least important level that is written.
 func (l *logger) Level() telegraf.LogLevel { return l.level }
 
-// AddAttribute does nothing: attributes are for structured logs, and what
-// [[inputs.execd]] passes on is text.
+// AddAttribute does nothing: attributes are for structured logs, and [[inputs.execd]]
+// passes on only text.
 func (*logger) AddAttribute(string, any) {}
 
 func (l *logger) Errorf(format string, args ...any) { l.printf(telegraf.Error, format, args) }
@@ -79,9 +79,9 @@ func (l *logger) print(level telegraf.LogLevel, args []any) {
 	}
 }
 
-// captureLogs redirects what Telegraf's packages log to Telegraf's own logger or to
-// the standard logger. Otherwise Telegraf's logger would keep every message in
-// memory forever: it waits for a setup that only a complete Telegraf does.
+// captureLogs redirects the messages that Telegraf's packages send to Telegraf's own
+// logger or to the standard logger. Otherwise Telegraf's logger would keep every message
+// in memory forever: it waits for a setup that only a complete Telegraf does.
 func captureLogs(sink *logSink, level telegraf.LogLevel) {
 	telegraflogger.RedirectLogging(&logRelay{sink: sink, level: level})
 }

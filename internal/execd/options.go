@@ -49,8 +49,8 @@ func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	return true
 }
 
-// unknownKey returns why a key does not belong here and, if possible, where it
-// belongs or what was meant.
+// unknownKey returns an error for a key that does not belong here. If possible, the error
+// names the place where the key belongs, or the key that was meant.
 func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) < 3 || key[0] != "inputs" || key[1] != "heartbeat" {
 		return outsideKey(key, plugin)
@@ -92,9 +92,9 @@ func inStatement(s cli.Statement, err error) error {
 	text := err.Error()
 	switch {
 	case errors.As(err, &syntax):
-		text = plain(syntax.Message)
+		text = explainValue(syntax.Message)
 	case decoderPrefix.MatchString(text):
-		text = plain(decoderPrefix.ReplaceAllString(text, ""))
+		text = explainValue(decoderPrefix.ReplaceAllString(text, ""))
 	default:
 		return err // our own error is complete
 	}
@@ -109,8 +109,8 @@ func inStatement(s cli.Statement, err error) error {
 
 var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
 
-// plain returns the decoder's message about a value in plain words.
-func plain(text string) string {
+// explainValue returns the decoder's message about a value in plain words.
+func explainValue(text string) string {
 	if strings.HasPrefix(text, "time: ") {
 		return `it must be a duration like "5s", "90m" or "7d"`
 	}
@@ -162,7 +162,7 @@ func typeAt(value any, path []string) reflect.Type {
 	return t
 }
 
-// An option is a field of a struct as the decoder sees it.
+// An option is a field of a struct, with the name that the decoder uses for it.
 type option struct {
 	name   string
 	kind   reflect.Type

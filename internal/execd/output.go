@@ -15,9 +15,9 @@ const (
 	queuedMetrics = 1024      // between the plugins and the writer
 	outputBuffer  = 64 * 1024 // bytes in one write to Telegraf
 
-	// flushGap is the minimum time between two writes that are not full. A single
-	// metric is written at once; many in a row are written together, because each
-	// write costs more, on both sides of the pipe, than its content.
+	// flushGap is the minimum time between two writes that are not full. A single metric
+	// is written at once; many in a row are written together, because each write takes
+	// more time, on both sides of the pipe, than its content.
 	flushGap = time.Millisecond
 )
 
@@ -56,7 +56,7 @@ func newOutput(w io.Writer, encode func(telegraf.Metric) ([]byte, error), log te
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
 	}
-	o.w = bufio.NewWriterSize(&counted{w, &o.pipe}, outputBuffer)
+	o.w = bufio.NewWriterSize(&countingWriter{w, &o.pipe}, outputBuffer)
 	if pipe, ok := w.(*os.File); ok && isPipe(pipe) {
 		o.pipe.unread = func() int { return unread(pipe) }
 	}
@@ -80,7 +80,7 @@ func (o *output) send(m telegraf.Metric) {
 	}
 }
 
-// close makes run write what is queued and return. Nothing may be sent after.
+// close makes run write the queued metrics and return. Nothing may be sent after that.
 func (o *output) close() { close(o.closing) }
 
 // run writes until close. Start it before anything sends. After an error it still
@@ -128,7 +128,7 @@ func (o *output) logLosses() {
 	}
 }
 
-// idle flushes, now or soon, when nothing is queued.
+// idle is called when no metric is queued, and flushes now or soon.
 func (o *output) idle() {
 	if o.w.Buffered() == 0 || o.armed {
 		return
@@ -166,7 +166,7 @@ func (o *output) write(m telegraf.Metric) {
 	}
 }
 
-// A reusable is a metric that can be used for another one.
+// A reusable is a metric whose memory can be used for another metric.
 type reusable interface {
 	// Reuse releases the metric.
 	Reuse()
@@ -198,8 +198,8 @@ func (o *output) fail(err error) {
 	o.failed(err)
 }
 
-// A backlog measures for how long the reader of a pipe has read nothing. Until the pipe
-// is full, writing to it does not show that.
+// A backlog measures for how long the reader of a pipe has read nothing. Writing to the
+// pipe does not show this until the pipe is full.
 type backlog struct {
 	unread  func() int // bytes in the pipe; nil if unknown
 	written atomic.Int64
@@ -223,13 +223,13 @@ func (b *backlog) lasts(now time.Time) time.Duration {
 	return now.Sub(b.since)
 }
 
-// A counted writer counts the bytes written.
-type counted struct {
+// A countingWriter counts the bytes that are written.
+type countingWriter struct {
 	to      io.Writer
 	backlog *backlog
 }
 
-func (c *counted) Write(p []byte) (int, error) {
+func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.to.Write(p)
 	c.backlog.written.Add(int64(n))
 	return n, err

@@ -17,7 +17,7 @@ func TestReaderThatTakesNothingIsNoticed(t *testing.T) {
 	defer reader.Close()
 	defer writer.Close()
 	b := &backlog{unread: func() int { return unread(writer) }}
-	to, now := &counted{writer, b}, time.Now()
+	to, now := &countingWriter{writer, b}, time.Now()
 	after := func(d time.Duration) time.Duration { return b.lasts(now.Add(d)) }
 	require.Zero(t, after(0))
 	require.Zero(t, after(time.Hour), "there is nothing to read")

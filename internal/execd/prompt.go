@@ -18,8 +18,8 @@ import (
 // silenceLimit is how long there may be no prompt before a warning.
 const silenceLimit = 2 * time.Minute
 
-// A prompter makes all instances gather when Telegraf asks for it: by a line on
-// stdin or by a signal, depending on 'signal' of [[inputs.execd]].
+// A prompter makes all instances gather when Telegraf asks: by a line on stdin or by a
+// signal, depending on 'signal' of [[inputs.execd]].
 type prompter struct {
 	instances []*instance
 	log       telegraf.Logger
@@ -42,7 +42,7 @@ func (p *prompter) gather() {
 	}
 }
 
-// readLines prompts for each line until stdin ends. The content and the length of a
+// readLines gathers once for each line, until stdin ends. The content and the length of a
 // line do not matter.
 func (p *prompter) readLines(stdin io.Reader) {
 	chunk := make([]byte, 4096)
@@ -57,9 +57,9 @@ func (p *prompter) readLines(stdin io.Reader) {
 	}
 }
 
-// handleSignals prompts for each signal that Telegraf can send for it, until ctx ends.
-// If there is no prompt at all, it warns once: with signal = "none", Telegraf's
-// default, only changes are emitted.
+// handleSignals gathers once for each signal from Telegraf, until ctx ends. If there is
+// no prompt at all, it warns once: with signal = "none", Telegraf's default, only changes
+// are emitted.
 func (p *prompter) handleSignals(ctx context.Context) {
 	defer signal.Stop(p.signals)
 	silence := time.NewTimer(silenceLimit)

@@ -4,5 +4,5 @@ package execd
 
 import "os"
 
-// promptSignals are none: Telegraf knows no signals there.
+// promptSignals is empty: Telegraf sends no signals on this system.
 var promptSignals []os.Signal

@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// promptSignals are those that 'signal' of [[inputs.execd]] may name, but for
-// SIGHUP, which also ends terminals.
+// promptSignals are the signals that 'signal' of [[inputs.execd]] may name, except
+// SIGHUP, which is also sent when a terminal is closed.
 var promptSignals = []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2}

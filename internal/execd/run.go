@@ -205,7 +205,7 @@ func (r *runner) logger(g general) *logger {
 	return newLogger(r.sink, g.Alias, r.level(g))
 }
 
-// summary describes what will run.
+// summary describes the instances that will run.
 func (r *runner) summary() string {
 	switch {
 	case r.file.Name == "":
@@ -217,8 +217,8 @@ func (r *runner) summary() string {
 	}
 }
 
-// every returns the interval at which a table gathers without prompts; 0 is never.
-func (r *runner) every(t table) time.Duration {
+// gatherInterval returns the interval at which a table gathers without prompts; 0 is never.
+func (r *runner) gatherInterval(t table) time.Duration {
 	if r.opts.interval > 0 && t.Interval > 0 {
 		return time.Duration(t.Interval)
 	}

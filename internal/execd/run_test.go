@@ -464,9 +464,9 @@ func TestStartThatFailsOtherwiseEndsAllInOneLine(t *testing.T) {
 }
 
 func TestAddressTakenIsKnownOnWindowsToo(t *testing.T) {
-	require.True(t, taken(fmt.Errorf("x: %w", syscall.Errno(10048))))
-	require.True(t, taken(errTaken))
-	require.False(t, taken(syscall.EACCES))
+	require.True(t, isInUse(fmt.Errorf("x: %w", syscall.Errno(10048))))
+	require.True(t, isInUse(errTaken))
+	require.False(t, isInUse(syscall.EACCES))
 	require.Equal(t, errStdoutClosed, writeFailure(fmt.Errorf("x: %w", syscall.Errno(232))))
 }
 

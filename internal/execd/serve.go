@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// endLimit is how long stopping may take in total. Telegraf kills after 5 s.
+	// endLimit is how long stopping may take in total. Telegraf kills us after 5 s.
 	endLimit = 4 * time.Second
-	// stopLimit is how much of that the plugins may take. The rest is for writing
+	// stopLimit is how much of endLimit the plugins may take. The rest is for writing
 	// their metrics.
 	stopLimit = 3500 * time.Millisecond
 	// patience is how long a plugin may wait for an output that makes no progress,
@@ -24,7 +24,7 @@ const (
 	patience = 2 * time.Second
 )
 
-// Telegraf causes these ends, so they are not failures.
+// Telegraf ends the program in these ways, so they are not failures.
 var (
 	errStdinEnded   = errors.New("end of stdin")
 	errStdoutClosed = errors.New("stdout is closed")
@@ -60,7 +60,7 @@ func (r *runner) serve(parent context.Context) error {
 	case hung != nil:
 		return hung
 	}
-	handOver(r.stdout, r.sink.w)
+	drainAndClose(r.stdout, r.sink.w)
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (r *runner) instances(out *output) []*instance {
 		}
 		name := strings.Trim(log.prefix, "[] ")
 		in := newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log)
-		in.every, in.waits = r.every(t), r.opts.listen == "" // with -listen, report the error immediately
+		in.every, in.waits = r.gatherInterval(t), r.opts.listen == "" // with -listen, report the error immediately
 		all = append(all, in)
 	}
 	return all
@@ -146,9 +146,9 @@ func writeFailure(err error) error {
 	return fmt.Errorf("writing metrics failed: %w", err)
 }
 
-// taken reports whether a plugin failed because another process has its address or
-// its locked file.
-func taken(err error) bool {
+// isInUse reports whether a plugin failed because another process has its address or its
+// locked file.
+func isInUse(err error) bool {
 	for _, held := range []error{syscall.EADDRINUSE, syscall.EWOULDBLOCK, windowsAddressInUse, windowsLockViolation} {
 		if errors.Is(err, held) {
 			return true
@@ -170,15 +170,14 @@ const (
 const (
 	handOverLimit = 500 * time.Millisecond // for Telegraf to read what is in the pipe
 	handOverPoll  = 2 * time.Millisecond
-	// handOverRest is for Telegraf to see the end of the pipes before it sees
-	// the end of the process, which it would log as an error otherwise.
-	handOverRest = 20 * time.Millisecond
+	// drainRest is a pause after the pipes are closed: if Telegraf saw the end of the
+	// process first, it would log an error.
+	drainRest = 20 * time.Millisecond
 )
 
-// handOver waits until Telegraf has read everything, and closes the pipes. Telegraf
-// closes its ends as soon as this process is gone, and would lose the last
-// transitions.
-func handOver(stdout, stderr io.Writer) {
+// drainAndClose waits until Telegraf has read everything, and closes the pipes. Telegraf
+// closes its ends as soon as this process is gone, and would lose the last transitions.
+func drainAndClose(stdout, stderr io.Writer) {
 	pipe, ok := stdout.(*os.File)
 	if !ok || !isPipe(pipe) {
 		return
@@ -190,7 +189,7 @@ func handOver(stdout, stderr io.Writer) {
 	if messages, ok := stderr.(*os.File); ok && isPipe(messages) {
 		messages.Close()
 	}
-	time.Sleep(handOverRest)
+	time.Sleep(drainRest)
 }
 
 func isPipe(file *os.File) bool {

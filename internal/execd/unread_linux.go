@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unread returns how many bytes of a pipe its reader has not taken yet
-// (FIONREAD in pipe(7)), 0 if that cannot be known.
+// unread returns how many bytes of a pipe its reader has not read yet (FIONREAD in
+// pipe(7)), or 0 if that is unknown.
 func unread(pipe *os.File) int {
 	connection, err := pipe.SyscallConn()
 	if err != nil {

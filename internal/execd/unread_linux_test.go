@@ -28,7 +28,7 @@ func TestHandOverWaitsUntilEverythingIsRead(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		handOver(writer, nil)
+		drainAndClose(writer, nil)
 		note("handed over")
 	})
 	note("reading")
@@ -44,7 +44,7 @@ func TestHandOverLeavesOtherFilesAlone(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
 	require.NoError(t, err)
 	defer file.Close()
-	handOver(file, nil)
+	drainAndClose(file, nil)
 	_, err = file.WriteString("still open")
 	require.NoError(t, err)
 }

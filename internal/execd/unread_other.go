@@ -4,5 +4,5 @@ package execd
 
 import "os"
 
-// unread cannot be known here.
+// unread returns 0: the number is unknown on this system.
 func unread(*os.File) int { return 0 }

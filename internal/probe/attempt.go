@@ -14,8 +14,8 @@ type attempt struct {
 	kill func()        // kills what is left of the run; may be called at any time
 }
 
-// begin begins a run. It does not wait even for its start: the file of the command may
-// be on a mount that hangs.
+// begin starts a run without waiting for the command to start: its file may be on a mount
+// that hangs.
 func begin(args, environ []string) *attempt {
 	a := &attempt{code: make(chan int, 1), gone: make(chan struct{})}
 	var g group

@@ -12,7 +12,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 )
 
-// The pauses between two checks of what is left of a group.
+// Pauses between two checks for processes that are left in a group.
 const (
 	minPause = time.Millisecond
 	maxPause = time.Second

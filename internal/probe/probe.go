@@ -1,6 +1,6 @@
-// Package probe runs commands that report the status of a service by their exit code,
-// in the convention of Nagios plugins. It interprets how they end, and kills all
-// processes that they leave behind. It never knows beats, collectors or settings.
+// Package probe runs commands that report the status of a service by their exit code, in
+// the convention of Nagios plugins. It interprets how they end, and kills all processes
+// that they leave behind. It knows nothing about beats, collectors or settings.
 package probe
 
 import (
@@ -52,7 +52,7 @@ func statusOf(code int) string {
 const maxTime = 10 * time.Second
 
 // A Probe is a command that runs periodically, never twice at the same time. Its standard
-// streams are the null device, and its directory is that of this program.
+// streams are the null device, and it runs in the directory of this program.
 type Probe struct {
 	Args     []string // the command and its arguments
 	Environ  []string
@@ -128,8 +128,8 @@ func (p *Probe) run(ctx context.Context) (code int, ended bool) {
 // endTime limits the wait for killed processes when this program stops.
 const endTime = 500 * time.Millisecond
 
-// end waits for the end of the last run, which was killed, up to endTime: if this
-// program ended while it starts the command, the command would be left behind.
+// end waits for the end of the last run, which was killed, up to endTime: if this program
+// ended while a command was being started, the command would keep running.
 func (p *Probe) end() {
 	if p.last != nil {
 		select {

@@ -23,14 +23,14 @@ const (
 	unseen              // the check failed
 )
 
-// A belief is the believed state of one target, and what is needed to judge the next
-// sighting. It is pure: time is an argument.
+// A belief is the believed state of one target, and the data needed to judge the next
+// sighting. Its methods are pure functions: time is an argument.
 type belief struct {
 	State
 	exit Exit // of the last process
 
-	// mark changes when the source names a process again. With the same mark, a
-	// process with the ID of one that has ended is a stranger.
+	// mark changes when the source names a process again. If the mark has not changed, a
+	// process with the ID of the ended process only reuses that ID.
 	mark  int64
 	until time.Time // end of the grace; zero if it is not running
 }
@@ -52,24 +52,24 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	case failed:
 		return b.over(Dead)
 	case absent:
-		return b.without(s.kind, grace, now)
+		return b.withoutProcess(s.kind, grace, now)
 	}
-	return b.starting(s.kind, grace, now)
+	return b.whileStarting(s.kind, grace, now)
 }
 
-// starting is for a target that systemd is starting: one that was not running before is
-// not dead if it is late, because systemd has its own timeout.
-func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
+// whileStarting returns the belief while systemd starts the target. A target that was not
+// running before is not dead if it is late, because systemd has its own timeout.
+func (b belief) whileStarting(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Starting, Stopped:
 		b.Phase, b.Exit = Starting, Exit{}
 		return b
 	}
-	return b.without(k, grace, now)
+	return b.withoutProcess(k, grace, now)
 }
 
-// without is for a target that should have a process but has none.
-func (b belief) without(k kind, grace time.Duration, now time.Time) belief {
+// withoutProcess returns the belief about a target that should have a process but has none.
+func (b belief) withoutProcess(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Stopped, Dead:
 		return b

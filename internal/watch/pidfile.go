@@ -55,7 +55,8 @@ func (f *pidFile) pid(ctx context.Context) (uint32, error) {
 	return pid, nil
 }
 
-// isSame compares only for equality: clocks may be set back, and backups restored.
+// isSame reports whether a file is unchanged. It does not compare which time is later:
+// clocks may be set back, and backups restored.
 func isSame(a, b fs.FileInfo) bool {
 	return a != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
@@ -80,9 +81,9 @@ func parsePID(text []byte) (uint32, error) {
 	return uint32(pid), nil
 }
 
-// lookAtFile reads the file and looks for its process; exit is how the previous
-// process ended, if it just did.
-func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
+// updateFromFile reads the file and looks for its process; exit is how the previous process
+// ended, if it just did.
+func (w *watch) updateFromFile(ctx context.Context, file *pidFile, exit Exit) {
 	seen := sighting{kind: absent, exit: exit}
 	if w.process != nil { // the process lives, whatever happens to the file
 		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
@@ -107,7 +108,7 @@ func (w *watch) followFile(ctx context.Context) {
 	file := newPIDFile(w.PIDFile)
 	var exit Exit
 	for ctx.Err() == nil {
-		w.lookAtFile(ctx, file, exit)
+		w.updateFromFile(ctx, file, exit)
 		exit = w.waitForFile(ctx)
 	}
 }

@@ -106,14 +106,14 @@ func TestPIDFileThatCannotBeReadKillsNobody(t *testing.T) {
 	warned := 0
 	w.warnf = func(string, ...any) { warned++ }
 	for range 2 {
-		w.lookAtFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
+		w.updateFromFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
 	}
 	require.Equal(t, State{Unseen: true}, w.belief.State, "whether it runs is not known")
 	require.Equal(t, 2, warned)
 	w.belief.Process = Process{PID: 1} // it ran, so it has ended
 	w.belief.Phase = Away
 	w.belief.until = time.Now()
-	w.lookAtFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
+	w.updateFromFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
 	require.Equal(t, Dead, w.belief.Phase)
 }
 
@@ -193,7 +193,7 @@ func TestPIDFileCausesOneWarningAMinute(t *testing.T) {
 		end := time.Now().Add(minutes * time.Minute)
 		for i := 0; time.Now().Before(end); i++ {
 			write(fmt.Sprintf("nonsense %d", i))
-			w.lookAtFile(t.Context(), file, Exit{})
+			w.updateFromFile(t.Context(), file, Exit{})
 			time.Sleep(fileAwayPause)
 		}
 		require.Len(t, warnings, minutes)
@@ -210,7 +210,7 @@ func TestProcessSurvivesItsPIDFile(t *testing.T) {
 	w := watchOf(Target{PIDFile: path})
 	defer w.forget()
 	look := func() Phase {
-		w.lookAtFile(t.Context(), file, Exit{})
+		w.updateFromFile(t.Context(), file, Exit{})
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
@@ -231,7 +231,7 @@ func TestStrangerWithTheNumberInThePIDFileIsNotTaken(t *testing.T) {
 	w := watchOf(Target{PIDFile: path, Grace: time.Hour})
 	defer w.forget()
 	look := func() Phase {
-		w.lookAtFile(t.Context(), file, Exit{})
+		w.updateFromFile(t.Context(), file, Exit{})
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())

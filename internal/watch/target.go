@@ -22,7 +22,8 @@ const (
 	maxComm    = 15            // bytes; of proc_pid_comm(5)
 )
 
-// A Target is what to watch. One of PID, PIDFile and Unit is set.
+// A Target is a process, a pid file or a systemd unit to watch. One of PID, PIDFile and
+// Unit is set.
 type Target struct {
 	PID     uint32
 	PIDFile string

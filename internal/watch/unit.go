@@ -105,8 +105,8 @@ func (u *unitStatus) kind(ranBefore bool) kind {
 	return between
 }
 
-// isHollow reports whether the unit is active, but has no process to watch.
-func (u *unitStatus) isHollow() bool { return u.active == "active" && u.mainPID == 0 }
+// isWithoutProcess reports whether the unit is active but has no process to watch.
+func (u *unitStatus) isWithoutProcess() bool { return u.active == "active" && u.mainPID == 0 }
 
 // checkUnits returns errors about units, whether they run or not, or ErrUnseen.
 func checkUnits(ctx context.Context, units []string) error {
@@ -134,7 +134,7 @@ func (u *unitStatus) check(ctx context.Context, unit string) error {
 	switch {
 	case u.load == "not-found" && u.active == "inactive":
 		return fmt.Errorf("there is no unit %s", unit)
-	case !u.isHollow():
+	case !u.isWithoutProcess():
 		return nil
 	}
 	hint := ", so there is nothing to watch"

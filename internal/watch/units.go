@@ -14,8 +14,8 @@ const (
 	unitAwayPause    = 500 * time.Millisecond
 )
 
-// lookAtUnit processes the status of the unit.
-func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
+// applyStatus updates w with the status of its unit.
+func (w *watch) applyStatus(ctx context.Context, u *unitStatus) {
 	seen := u.sighting(w.belief.Process.PID != 0)
 	if u.mainPID != 0 {
 		seen = w.find(u.mainPID, u.started, seen)
@@ -26,15 +26,16 @@ func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
 	w.see(ctx, seen)
 }
 
-// warnIfHollow warns if a unit is active, but has no main process.
-func (w *watch) warnIfHollow(u *unitStatus) {
-	if u.isHollow() && w.belief.Process.PID == 0 {
+// warnIfWithoutProcess warns if a unit is active, but has no main process.
+func (w *watch) warnIfWithoutProcess(u *unitStatus) {
+	if u.isWithoutProcess() && w.belief.Process.PID == 0 {
 		w.warnf("%s is active but has no main process: there is nothing to watch", w.Target)
 	}
 }
 
-// lookAtUnits asks systemd once. Check reports hollow units.
-func lookAtUnits(ctx context.Context, watches []*watch) error {
+// checkUnitsOnce asks systemd once. It gives no warnings about units without a main
+// process: Check reports them.
+func checkUnitsOnce(ctx context.Context, watches []*watch) error {
 	if len(watches) == 0 {
 		return nil
 	}
@@ -46,7 +47,7 @@ func lookAtUnits(ctx context.Context, watches []*watch) error {
 		return err
 	}
 	for i, w := range watches {
-		w.lookAtUnit(ctx, &statuses[i])
+		w.applyStatus(ctx, &statuses[i])
 	}
 	return nil
 }
@@ -144,8 +145,8 @@ func (a *unitAnswer) apply(ctx context.Context, warnf warnFunc) {
 		if a.err != nil {
 			w.see(ctx, sighting{kind: unseen})
 		} else {
-			w.lookAtUnit(ctx, &a.statuses[i])
-			w.warnIfHollow(&a.statuses[i])
+			w.applyStatus(ctx, &a.statuses[i])
+			w.warnIfWithoutProcess(&a.statuses[i])
 		}
 		w.plan(now)
 	}

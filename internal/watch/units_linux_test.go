@@ -85,22 +85,22 @@ func TestStrangerWithTheNumberOfTheMainProcessIsNotTaken(t *testing.T) {
 	require.NoError(t, err)
 	w := watchOf(Target{Unit: "x"})
 	defer w.forget()
-	w.lookAtUnit(t.Context(), &statuses[0])
+	w.applyStatus(t.Context(), &statuses[0])
 	require.Equal(t, Running, w.belief.Phase)
 	same := w.process
-	w.lookAtUnit(t.Context(), &statuses[0])
+	w.applyStatus(t.Context(), &statuses[0])
 	require.Equal(t, Running, w.belief.Phase)
 	require.Same(t, same, w.process)
 
 	end := unitEnd{watch: w, process: w.process}
 	end.apply(t.Context()) // let it be another one from now on
-	w.lookAtUnit(t.Context(), &statuses[0])
+	w.applyStatus(t.Context(), &statuses[0])
 	require.Equal(t, Away, w.belief.Phase)
 
 	s.unit("x.service", "active running success", mainPID(c), "ExecMainStartTimestampMonotonic=2")
 	statuses, err = showUnits(t.Context(), []string{"x.service"})
 	require.NoError(t, err)
-	w.lookAtUnit(t.Context(), &statuses[0])
+	w.applyStatus(t.Context(), &statuses[0])
 	require.Equal(t, Running, w.belief.Phase)
 }
 
@@ -110,7 +110,7 @@ func TestEndOfAProcessThatHandedOverIsNoEnd(t *testing.T) {
 	require.NoError(t, err)
 	w := watchOf(Target{Unit: "x"})
 	defer w.forget()
-	w.lookAtUnit(t.Context(), &statuses[0])
+	w.applyStatus(t.Context(), &statuses[0])
 	end := unitEnd{watch: w, process: &process{}}
 	end.apply(t.Context())
 	require.Equal(t, Running, w.belief.Phase)
@@ -121,7 +121,7 @@ func TestUnitThatIsStoppedHasNoMainProcess(t *testing.T) {
 	s, _ := ours(t)
 	w := watchOf(Target{Unit: "x"})
 	look := func() Phase {
-		require.NoError(t, lookAtUnits(t.Context(), []*watch{w}))
+		require.NoError(t, checkUnitsOnce(t.Context(), []*watch{w}))
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
@@ -282,10 +282,10 @@ func TestUnitThatRanIsNotSaidToHaveNothingToWatch(t *testing.T) {
 	warned := 0
 	w := &watch{Target: &Target{Unit: "x"}, warnf: func(string, ...any) { warned++ }}
 	hollow := &unitStatus{active: "active", sub: "exited"}
-	w.warnIfHollow(hollow)
+	w.warnIfWithoutProcess(hollow)
 	require.Equal(t, 1, warned)
 	w.belief.Process = first
-	w.warnIfHollow(hollow)
+	w.warnIfWithoutProcess(hollow)
 	require.Equal(t, 1, warned)
 }
 

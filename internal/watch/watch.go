@@ -22,7 +22,7 @@ type watch struct {
 	pause time.Duration // of a unit: between the last two questions, while that grows
 }
 
-// see updates the belief with what was seen, and reports a change. A target that ends
+// see updates the belief with a sighting, and reports a change. A target that ends
 // because the host shuts down is not dead.
 func (w *watch) see(ctx context.Context, s sighting) {
 	next := w.belief.after(s, w.Grace, time.Now())
@@ -62,16 +62,16 @@ func (w *watch) forget() {
 	}
 }
 
-// lookAtPID looks for the process with the ID of w. If it is not there now, it never
-// will be: a later process with this ID is another one.
-func (w *watch) lookAtPID(ctx context.Context) {
+// checkPID looks for the process with the ID of w. If there is none now, w stays without
+// a process: a later process with this ID is another one.
+func (w *watch) checkPID(ctx context.Context) {
 	w.see(ctx, w.find(w.PID, 0, sighting{kind: failed}))
 }
 
 // followPID watches the process until it or ctx ends.
 func (w *watch) followPID(ctx context.Context) {
 	defer w.forget()
-	w.lookAtPID(ctx)
+	w.checkPID(ctx)
 	if w.process == nil {
 		return
 	}

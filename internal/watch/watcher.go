@@ -1,7 +1,7 @@
-// Package watch notices when other processes start and end. It asks the kernel,
-// pid files and systemd (by the program systemctl), and decides what is a restart, a
-// stop and a death. It never starts, signals or reaps a process that it watches, and
-// knows nothing of beats or collectors.
+// Package watch notices when other processes start and end. It asks the kernel, pid files
+// and systemd (by the program systemctl), and decides whether that is a restart, a stop
+// or a death. It never starts, signals or reaps a process that it watches, and knows
+// nothing of beats or collectors.
 package watch
 
 import (
@@ -36,7 +36,7 @@ type Exit struct {
 	Signal  string // such as SIGKILL; empty for none
 }
 
-// A State is what is known of a target.
+// A State is the known state of a target.
 type State struct {
 	Phase   Phase
 	Process Process // the running or last process; zero if none was seen
@@ -91,12 +91,12 @@ func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 		case one.Unit != "":
 			units = append(units, one)
 		case one.PIDFile != "":
-			wg.Go(func() { one.lookAtFile(ctx, newPIDFile(one.PIDFile), Exit{}) }) // ends with ctx
+			wg.Go(func() { one.updateFromFile(ctx, newPIDFile(one.PIDFile), Exit{}) }) // ends with ctx
 		default:
-			wg.Go(func() { one.lookAtPID(ctx) }) // ends with ctx
+			wg.Go(func() { one.checkPID(ctx) }) // ends with ctx
 		}
 	}
-	err := lookAtUnits(ctx, units)
+	err := checkUnitsOnce(ctx, units)
 	wg.Wait()
 	for _, one := range watches {
 		one.forget()
@@ -159,8 +159,8 @@ func (w *Watcher) units() []string {
 	return units
 }
 
-// warnPause is the time between two warnings about one target. Others determine their
-// text, such as the owner of a pid file.
+// warnPause is the time between two warnings about one target. Other users can choose
+// their text, such as the owner of a pid file.
 const warnPause = time.Minute
 
 // warner returns a function that passes on at most one warning each warnPause. It is for

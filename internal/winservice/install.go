@@ -26,7 +26,7 @@ type Service struct {
 }
 
 const (
-	// account has the fewest rights of the accounts without a password.
+	// account is the account without a password that has the fewest rights.
 	account      = `NT AUTHORITY\LocalService`
 	restartDelay = time.Second
 	resetPeriod  = 24 * 60 * 60 // seconds without a crash, after which their count is reset
@@ -63,7 +63,7 @@ func (s *Service) Install() error {
 	case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
 		return fmt.Errorf("service %s is already installed: uninstall it first", s.Name)
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
-		return fmt.Errorf("service %s is still being removed: close what shows it, such as services.msc, and try again", s.Name)
+		return fmt.Errorf("service %s is still being removed: close programs that show it, such as services.msc, and try again", s.Name)
 	case err != nil:
 		return fmt.Errorf("creating service %s failed: %w", s.Name, err)
 	}
@@ -74,7 +74,7 @@ func (s *Service) Install() error {
 	return nil
 }
 
-// complete sets what cannot be set when the service is created.
+// complete sets the properties that cannot be set when the service is created.
 func (s *Service) complete(service *mgr.Service) error {
 	// The last action applies to all further crashes too.
 	restart := []mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: restartDelay}}

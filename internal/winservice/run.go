@@ -22,8 +22,8 @@ const (
 	eventInfo    = 6
 )
 
-// A Work is what a service does until ctx ends. It calls running when it has started, and
-// returns an exit code.
+// A Work is the function that a service runs until ctx ends. It calls running when it has
+// started, and returns an exit code.
 type Work func(ctx context.Context, running func(), log *Log) (code int)
 
 // Run lets the service manager start and stop work. It returns when work has ended, and

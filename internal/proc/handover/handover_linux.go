@@ -1,6 +1,6 @@
-// Package handover replaces a program by a new version of itself in the same process, without closing
-// its connections: the new program keeps the old connections open until it has its own. It knows
-// nothing of what is sent over them.
+// Package handover replaces a program by a new version of itself in the same process,
+// without closing its connections: the new program keeps the old connections open until
+// it has its own. It knows nothing about the data on them.
 package handover
 
 import (

@@ -1,6 +1,6 @@
-// Package job runs a command with the standard streams of this program, forwards
-// signals to it, ends it if it takes too long, and reports how it ended and whether it
-// was asked to. It knows processes, signals and terminals; it never knows heartbeats,
+// Package job runs a command with the standard streams of this program, forwards signals
+// to it, ends it if it takes too long, and reports how it ended and whether it was asked
+// to. It knows processes, signals and terminals; it knows nothing about heartbeats,
 // collectors or settings.
 package job
 
@@ -93,13 +93,13 @@ func (j *Job) Wait(limit time.Duration) End {
 	if limit > 0 {
 		late = time.After(limit)
 	}
-	var asked asking
+	var asked endRequest
 	overran := false
 	for {
 		select {
 		case sig := <-j.signals:
 			asked.note(sig)
-			j.pass(sig)
+			j.forward(sig)
 		case <-late:
 			sig := syscall.SIGTERM
 			if overran {
@@ -118,7 +118,7 @@ func (j *Job) Wait(limit time.Duration) End {
 
 // drain records signals that arrive late: a signal to the whole process group reaches
 // the job and us in any order.
-func (j *Job) drain(asked *asking, end End) {
+func (j *Job) drain(asked *endRequest, end End) {
 	var late <-chan time.Time
 	if end.Signal != "" {
 		late = time.After(askDelay)
@@ -142,13 +142,13 @@ func (j *Job) drain(asked *asking, end End) {
 	}
 }
 
-// An asking records how a job was asked to end.
-type asking struct {
+// An endRequest records how a job was asked to end.
+type endRequest struct {
 	stop  time.Time   // when it was last asked to stop
 	other []os.Signal // signals with other possible meanings
 }
 
-func (a *asking) note(sig os.Signal) {
+func (a *endRequest) note(sig os.Signal) {
 	switch sig {
 	case os.Interrupt, syscall.SIGTERM:
 		a.stop = time.Now()
@@ -158,7 +158,7 @@ func (a *asking) note(sig os.Signal) {
 }
 
 // explains reports whether a job ended because it was asked to.
-func (a *asking) explains(end End) bool {
+func (a *endRequest) explains(end End) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
 

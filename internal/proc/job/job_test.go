@@ -34,7 +34,7 @@ func TestEndThatWasAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var asked asking
+				var asked endRequest
 				if tt.signal != nil {
 					asked.note(tt.signal)
 				}
@@ -69,7 +69,7 @@ func TestSignalThatComesLate(t *testing.T) {
 				} else {
 					time.AfterFunc(tt.comes, func() { j.signals <- syscall.SIGTERM })
 				}
-				var asked asking
+				var asked endRequest
 				begin := time.Now()
 				j.drain(&asked, tt.end)
 				require.Equal(t, tt.waits, time.Since(begin))

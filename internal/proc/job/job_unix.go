@@ -20,8 +20,8 @@ type group struct {
 	witness  *witness // of signals to our group, in a terminal
 }
 
-// passed are the signals that are forwarded.
-var passed = []os.Signal{
+// forwarded are the signals that are forwarded to the job.
+var forwarded = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGCONT,
 }
@@ -31,8 +31,8 @@ func (j *Job) prepare() {
 	if j.group.terminal = inTerminal(); j.group.terminal {
 		j.group.witness = newWitness()
 	}
-	j.signals = make(chan os.Signal, len(passed))
-	for _, sig := range passed {
+	j.signals = make(chan os.Signal, len(forwarded))
+	for _, sig := range forwarded {
 		if !signal.Ignored(sig) { // what we ignore, the job ignores too
 			signal.Notify(j.signals, sig)
 		}
@@ -71,8 +71,8 @@ func inTerminal() bool {
 	return true
 }
 
-// pass forwards a signal, unless the job has received it too.
-func (j *Job) pass(sig os.Signal) {
+// forward sends a signal to the job, unless the job has received it too.
+func (j *Job) forward(sig os.Signal) {
 	number := sig.(syscall.Signal)
 	if j.group.terminal && j.group.witness.saw(number) {
 		return
@@ -80,7 +80,8 @@ func (j *Job) pass(sig os.Signal) {
 	j.send(number)
 }
 
-// send signals the job. If the job has just ended, the signal is lost.
+// send sends a signal to the job or its group. If the job has just ended, the signal is
+// lost.
 func (j *Job) send(sig syscall.Signal) {
 	to := j.cmd.Process.Pid
 	if !j.group.terminal {

@@ -21,8 +21,8 @@ func (*Job) attributes() *syscall.SysProcAttr { return nil }
 
 func (j *Job) start([]string, []string) error { return j.cmd.Start() }
 
-// pass does nothing: the console sends Ctrl-C to both processes.
-func (*Job) pass(os.Signal) {}
+// forward does nothing: the console sends Ctrl-C to both processes.
+func (*Job) forward(os.Signal) {}
 
 // send kills the job; Windows has no gentler way.
 func (j *Job) send(syscall.Signal) {

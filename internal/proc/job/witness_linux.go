@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// witnessName is the process name of a witness. It differs from that of the program, so
-// that a signal to the program by name does not reach it.
+// witnessName is the process name of a witness. It differs from the name of the program,
+// so that a signal to all processes with that name does not reach the witness.
 const witnessName = "signal-witness"
 
 // A witness is a process in our process group. In a terminal it shows whether a signal
@@ -45,7 +45,7 @@ func newWitness() *witness {
 }
 
 // saw reports whether the witness has received a signal too. Without a witness, it
-// assumes that for signals that usually come from the keyboard.
+// returns true for signals that usually come from the keyboard.
 func (w *witness) saw(sig syscall.Signal) bool {
 	if w != nil {
 		if _, err := w.questions.Write([]byte{byte(sig)}); err == nil {
@@ -57,7 +57,7 @@ func (w *witness) saw(sig syscall.Signal) bool {
 	return isFromKeys(sig)
 }
 
-// answer returns false for ok if the witness is gone.
+// answer reads the answer of the witness; ok is false if the witness is gone.
 func (w *witness) answer() (yes, ok bool) {
 	answer := make([]byte, 1)
 	_, err := w.answers.Read(answer)
@@ -71,7 +71,7 @@ func IsWitness() bool {
 	if os.Args[0] != witnessName {
 		return false
 	}
-	testify(os.Stdin, os.Stdout)
+	answerQuestions(os.Stdin, os.Stdout)
 	return true
 }
 
@@ -79,11 +79,11 @@ func IsWitness() bool {
 // earlier signals are delivered first.
 const marker = syscall.Signal(64)
 
-// testify answers questions until there are no more.
-func testify(questions, answers *os.File) {
+// answerQuestions answers the questions of the program until there are no more.
+func answerQuestions(questions, answers *os.File) {
 	s := sightings{seen: make(map[os.Signal][]time.Time), marked: make(chan struct{}, 1)}
-	signals := make(chan os.Signal, 10*len(passed))
-	signal.Notify(signals, append([]os.Signal{marker}, passed...)...)
+	signals := make(chan os.Signal, 10*len(forwarded))
+	signal.Notify(signals, append([]os.Signal{marker}, forwarded...)...)
 	go s.collect(signals)                          // ends with the program
 	question, answer := make([]byte, 1), []byte{1} // confirms that it records signals
 	for {
@@ -100,7 +100,7 @@ func testify(questions, answers *os.File) {
 	}
 }
 
-// sightings are the signals for which there was no question yet.
+// sightings are the received signals that no question has asked about yet.
 type sightings struct {
 	marked chan struct{}
 
@@ -120,7 +120,7 @@ func (s *sightings) collect(signals <-chan os.Signal) {
 	}
 }
 
-// had reports whether a signal has come. The kernel signals the newest members of a
+// had reports whether a signal has arrived. The kernel signals the newest members of a
 // group first, so the signal is pending here before there can be a question.
 func (s *sightings) had(sig syscall.Signal) bool {
 	for enough := time.Now().Add(10 * askDelay); isOnItsWay(sig) && time.Now().Before(enough); {
@@ -139,12 +139,12 @@ func isOnItsWay(sig syscall.Signal) bool {
 	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it, nothing is known to be pending
 	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
 		text, _ := os.ReadFile(tasks + thread.Name() + "/status") //nolint:errcheck // it may have ended
-		return holds(string(text), sig)
+		return isInSets(string(text), sig)
 	})
 }
 
-// holds reports whether a signal is in one of the sets of a status.
-func holds(status string, sig syscall.Signal) bool {
+// isInSets reports whether a signal is in one of the signal sets of a status.
+func isInSets(status string, sig syscall.Signal) bool {
 	for _, name := range []string{"SigPnd:\t", "ShdPnd:\t", "SigBlk:\t"} {
 		_, after, _ := strings.Cut(status, name)
 		digits, _, _ := strings.Cut(after, "\n")

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// agreed returns a hash of each option that affects verdicts or series: the collectors
-// of a cluster need the same. Options that are not set are left out, so that a new
-// option of a later version changes nothing until it is set.
+// agreed returns a hash of each option that affects verdicts or series: these options must be the
+// same on all collectors of a cluster. Options that are not set are left out, so that a new option
+// of a later version changes nothing until it is set.
 func (o *Options) agreed() map[string]uint64 {
 	rules := make([]map[string]any, 0, len(o.Rules))
 	for i := range o.Rules {
@@ -74,7 +74,7 @@ func (r *Rule) agreed() map[string]any {
 	})
 }
 
-// onlySet removes the options that are not set.
+// onlySet returns options without the ones that are not set.
 func onlySet(options map[string]any) map[string]any {
 	maps.DeleteFunc(options, func(_ string, value any) bool {
 		v := reflect.ValueOf(value)

@@ -21,7 +21,7 @@ const longest = 10 * 365 * 24 * time.Hour
 // longestKeepAlive is the longest that Linux accepts (tcp(7), TCP_KEEPIDLE).
 const longestKeepAlive = 32767 * time.Second
 
-func firstOf(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err

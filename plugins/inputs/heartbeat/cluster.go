@@ -50,12 +50,12 @@ func (c *ClusterOptions) listen() string {
 	return c.Listen
 }
 
-// check returns what is wrong with the table, or nil if there is none.
+// check returns an error for the first mistake in the table. Without a table it returns nil.
 func (c *ClusterOptions) check() error {
 	if c == nil {
 		return nil
 	}
-	return inCluster(firstOf(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
+	return inCluster(firstError(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
 }
 
 // inCluster adds the name of the table to an error.
@@ -221,8 +221,8 @@ func (c *ClusterOptions) openCertificates(log serve.Logger) (*serve.Certificates
 // probeLimit is the timeout for all mates together.
 const probeLimit = 5 * time.Second
 
-// problems returns what is wrong with the secret, the certificates and the connection to
-// each mate. It tries all mates at once.
+// problems returns errors for the secret, the certificates and the connection to each mate. It
+// tries all mates at once.
 func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 	if c == nil {
 		return nil
@@ -249,8 +249,8 @@ func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 	return slices.DeleteFunc(wrong, func(err error) bool { return err == nil })
 }
 
-// isOwn reports whether an address among the mates is that of this collector, so that
-// all collectors can have the same list.
+// isOwn reports whether an address in 'mates' belongs to this collector: all collectors can have
+// the same list.
 func (c *ClusterOptions) isOwn(mate, name string) bool {
 	host, err := splitHostPort(mate)
 	host = strings.ToLower(host)

@@ -236,7 +236,7 @@ func TestCollectorThatIsAlone(t *testing.T) {
 	for _, m := range acc.GetTelegrafMetrics() {
 		require.False(t, m.HasField("mates"), m)
 	}
-	require.Nil(t, h.own(time.Now()).Mates)
+	require.Nil(t, h.ownStatus(time.Now()).Mates)
 }
 
 // fieldsOfMates are those that heartbeat_collector has in a cluster alone.
@@ -251,7 +251,7 @@ func TestCollectorOfACluster(t *testing.T) {
 			require.Equal(t, m.HasField("isolated"), m.HasField(field), field)
 		}
 	}
-	require.NotNil(t, h.own(time.Now()).Mates)
+	require.NotNil(t, h.ownStatus(time.Now()).Mates)
 }
 
 // Telegraf's own reader takes the table, with a secret of a store.

@@ -70,8 +70,8 @@ func (h *Heartbeat) Init() (err error) {
 	return err
 }
 
-// Check returns what is wrong with the files that Start reads and with the connections to
-// the mates, one error for each line. Call it after Init, while the plugin is not running.
+// Check returns the problems with the files that Start reads and with the connections to the mates,
+// one error for each line. Call it after Init, while the plugin is not running.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
 	if _, err := h.password(); err != nil {
@@ -102,12 +102,12 @@ func (h *Heartbeat) Check() []error {
 // tens of thousands of peers; with more, the inputs that Telegraf starts next do not wait.
 const loadPatience = 500 * time.Millisecond
 
-// Start opens the sockets, then the state file: a collector that waits for an address
-// must not lock the file of the collector that has both. Stop releases them in reverse
-// order. The mates come last, because they are asked about the peers in the file.
+// Start opens the sockets, then the state file: a collector that waits for its address must not
+// lock the state file of the collector that has the address. Stop releases them in reverse order.
+// The mates come last, because they are asked about the peers in the file.
 //
-// Nothing is served before the state file is read: what arrives meanwhile waits in the
-// sockets, so that no peer is judged by half of the facts.
+// Nothing is served before the state file is read: beats that arrive meanwhile wait in the sockets,
+// so that no peer is judged without its saved state.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	options, err := h.prepare(time.Now())
 	if err != nil {
@@ -161,7 +161,7 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 	}
 }
 
-// close releases what Start opened, if run did not run.
+// close releases what Start opened, if run was not called.
 func (h *Heartbeat) close() {
 	h.answerReaders()
 	h.socket.Close()
@@ -212,7 +212,7 @@ func (h *Heartbeat) id() string {
 	return id
 }
 
-// receiver returns what verifies payloads and passes them to the judge.
+// receiver returns the receiver, which verifies payloads and passes them to the judge.
 func (h *Heartbeat) receiver() *receiver {
 	return &receiver{
 		judge: h.judge, rules: h.verifyRules(h.keys, h.recipient),
@@ -246,7 +246,7 @@ func (h *Heartbeat) serveOptions(receiver *receiver) *serve.Options {
 	}
 }
 
-// judgeOptions returns the options of the judge. It asks the server what the kernel knows of a
+// judgeOptions returns the options of the judge, which asks the server what the kernel knows of a
 // connection.
 func (h *Heartbeat) judgeOptions() judge.Options {
 	rules := h.liveness(h.valid.rules)
@@ -260,8 +260,8 @@ func (h *Heartbeat) judgeOptions() judge.Options {
 	return judge.Options{Rules: rules, EmitBeats: h.EmitBeats == "all", PIDField: !slices.Contains(h.TagWith, "pid"), Log: h.Log}
 }
 
-// run serves until the returned function is called. Before, the collector was deaf for a
-// while.
+// run serves until the returned function is called. The collector received nothing for the time
+// deaf before that.
 func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func()) {
 	h.answerReaders()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
@@ -281,7 +281,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func(
 	for _, loop := range loops {
 		clock.Go(func() { loop(ticking) }) // ends with ticking
 	}
-	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
+	emitter.Go(func() { judging.Emit(emitting, acc, h.ownStatus) }) // ends with emitting, when the queue is empty
 	server.Start()
 	websites.start(server)
 	h.running.Store(judging)
@@ -322,8 +322,8 @@ func (h *Heartbeat) Stop() {
 	}
 }
 
-// own returns what the collector reports about itself.
-func (h *Heartbeat) own(now time.Time) judge.Own {
+// ownStatus returns the status that the collector reports about itself.
+func (h *Heartbeat) ownStatus(now time.Time) judge.Own {
 	own := judge.Own{Refused: h.refused.total.Load(), Unnamed: h.recipient.Unnamed(), Memory: judge.Memory(h.keeper.Health(now)), Mates: h.mates()}
 	for _, s := range h.server.Status() {
 		own.Listeners = append(own.Listeners, judge.Listener{

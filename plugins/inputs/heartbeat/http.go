@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Check has the peers of a token over HTTP, and how long they may be silent.
+// A Check configures a token for beats over HTTP: its peers, and how long they may be silent.
 type Check struct {
 	Peer       string          `toml:"peer"`
 	Peers      []string        `toml:"peers"`
@@ -39,7 +39,7 @@ func (c *Check) web() web.Check {
 	}
 }
 
-// agreed returns the options that affect verdicts. The token does not: each collector may
+// agreed returns the options that affect verdicts. The token is not among them: each collector may
 // have its own.
 func (c *Check) agreed() map[string]any {
 	return onlySet(map[string]any{
@@ -57,8 +57,7 @@ func isHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// checkHTTP returns what is wrong with the options for HTTP. It reads no secrets and no
-// files.
+// checkHTTP returns an error if the options for HTTP are wrong. It reads no secrets and no files.
 func (o *Options) checkHTTP() error {
 	for i := range o.Checks {
 		check := o.Checks[i].web()
@@ -217,7 +216,7 @@ func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result 
 		refusal = refusalByToken(from, &latest.Beat)
 	}
 	if refusal != nil {
-		return r.answered(web.Result{Refusal: refusal}, nil)
+		return r.withAnswer(web.Result{Refusal: refusal}, nil)
 	}
 	speaker := r.speakerOf(from, &rules)
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
@@ -227,7 +226,7 @@ func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result 
 	if refusal == nil && signer != "" && !latest.Check {
 		rules.Recipient.Note(latest.To, b.ID.Source, from.Name)
 	}
-	return r.answered(result, r.answer(b, latest.Seq, &outcome))
+	return r.withAnswer(result, r.answer(b, latest.Seq, &outcome))
 }
 
 // rulesFor returns the rules that a client must satisfy. A token replaces a signature and
@@ -269,8 +268,8 @@ func resultOf(beat *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal)
 	}
 }
 
-// answered adds the answer of the wire protocol to a result.
-func (r *receiver) answered(result web.Result, answer *wire.Answer) web.Result {
+// withAnswer adds the answer of the wire protocol to a result.
+func (r *receiver) withAnswer(result web.Result, answer *wire.Answer) web.Result {
 	now := time.Now().UnixMilli()
 	if refusal := result.Refusal; refusal != nil {
 		answer = &wire.Answer{Error: refusal.Text}

@@ -19,7 +19,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Options are what sample.conf documents.
+// Options are the options that sample.conf documents.
 type Options struct {
 	ServiceAddresses []string `toml:"service_addresses"`
 	AllowedSources   []string `toml:"allowed_sources"`
@@ -72,8 +72,8 @@ type Options struct {
 	former
 }
 
-// former are options from before the first release. Each is an error that says what to
-// write instead, and is never suggested for a misspelt option.
+// former are options that were removed or renamed before the first release. Setting one is an error
+// that names its replacement. They are never suggested for a misspelt option.
 type former struct {
 	Detector     *string          `toml:"detector" former:""`
 	MaxDeadAfter *config.Duration `toml:"max_dead_after" former:""`
@@ -133,7 +133,7 @@ type valid struct {
 
 // check checks all options.
 func (o *Options) check() (v valid, err error) {
-	err = firstOf(
+	err = firstError(
 		o.checkAddresses(),
 		o.former.check(),
 		atLeast("dead_after", o.DeadAfter, liveness.MinSilence),
@@ -239,7 +239,7 @@ func (o *Options) peersPerHost() int {
 	return max(o.MaxPeers/10, 1000)
 }
 
-// keepAlive returns how a connection is probed before its peers are known.
+// keepAlive returns the TCP keepalive settings of a connection before its peers are known.
 func (o *Options) keepAlive() serve.KeepAlive {
 	return serve.KeepAlive{
 		Idle:     time.Duration(o.KeepAliveIdle),
@@ -264,7 +264,7 @@ func (o *Options) isOpen(secure bool) bool {
 // hasKeys reports whether there are any keys.
 func (o *Options) hasKeys() bool { return len(o.Keys) > 0 || o.KeysDir != "" }
 
-// openKeys reads the secrets of the keys with these ids, and those in dir unless it is "".
+// openKeys reads the secrets of the keys with these ids, and the keys in dir unless it is "".
 func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify.Keys, error) {
 	texts := make(map[string]string, len(ids))
 	for _, id := range ids {
@@ -284,7 +284,7 @@ func (o *Options) openCertificates(log serve.Logger) (*serve.Certificates, error
 	return serve.OpenCertificates(files, o.ServerConfig.TLSConfig, log)
 }
 
-// checkTLS returns what is wrong with the TLS options. It reads no files.
+// checkTLS returns an error if the TLS options are wrong. It reads no files.
 func (o *Options) checkTLS() error {
 	secure := slices.IndexFunc(o.ServiceAddresses, func(url string) bool {
 		return strings.HasPrefix(url, "tls://") || strings.HasPrefix(url, "https://")
@@ -301,7 +301,7 @@ func (o *Options) checkTLS() error {
 	return nil
 }
 
-// checkVerified returns why hosts or addresses cannot be verified with these options.
+// checkVerified returns an error if these options cannot verify hosts or addresses as demanded.
 func (o *Options) checkVerified() error {
 	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && !o.hasKeys() && !o.hasChecks() {
 		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts', 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
@@ -317,7 +317,7 @@ func (o *Options) checkVerified() error {
 	return nil
 }
 
-// checkKeys returns what is wrong with the options for signatures.
+// checkKeys returns an error if the options for signatures are wrong.
 func (o *Options) checkKeys() error {
 	seen := make(map[string]string)
 	for _, id := range slices.Sorted(maps.Keys(o.Keys)) {
@@ -354,5 +354,5 @@ func (o *Options) checkKeys() error {
 			}
 		}
 	}
-	return firstOf(check("forget_dead_after", o.ForgetDeadAfter), check("forget_left_after", o.ForgetLeftAfter))
+	return firstError(check("forget_dead_after", o.ForgetDeadAfter), check("forget_left_after", o.ForgetLeftAfter))
 }

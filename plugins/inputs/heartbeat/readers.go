@@ -10,9 +10,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
 )
 
-// This file has what readers see, and the socket for readers on this host.
+// This file has the status for readers, and the socket for readers on this host.
 
-// readersMode lets the group of the collector read too: no secret is shown.
+// readersMode lets the group of the collector read too: answers contain no secrets.
 const readersMode = "0660"
 
 // SocketPath returns the path of the Unix socket for readers, beside the state file, or ""
@@ -50,7 +50,7 @@ func (h *Heartbeat) answerReaders() {
 	}
 }
 
-// pageOptions returns what readers see of a collector that starts now.
+// pageOptions returns the options of the page of a collector that starts now.
 func (h *Heartbeat) pageOptions(now time.Time) page.Options {
 	return page.Options{
 		Peers:     h.judge.Peers,
@@ -61,9 +61,9 @@ func (h *Heartbeat) pageOptions(now time.Time) page.Options {
 
 // status returns the status of the collector for readers.
 func (h *Heartbeat) status(started, now time.Time) api.Collector {
-	own, known := h.own(now), h.judge.Summary()
+	own, known := h.ownStatus(now), h.judge.Summary()
 	c := api.Collector{
-		ID: h.recipient.ID(), Now: unix(now), Started: unix(started),
+		ID: h.recipient.ID(), Now: unixSeconds(now), Started: unixSeconds(started),
 		Isolated: known.Isolated, Stalled: known.Stalled.Seconds(), Refused: own.Refused, Panics: known.Panics, Peers: known.Peers,
 	}
 	if own.Memory.Wanted {
@@ -76,5 +76,5 @@ func (h *Heartbeat) status(started, now time.Time) api.Collector {
 	return c
 }
 
-// unix returns a Unix time in seconds, to the millisecond.
-func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+// unixSeconds returns a Unix time in seconds, to the millisecond.
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

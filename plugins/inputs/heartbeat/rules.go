@@ -37,7 +37,7 @@ type Rule struct {
 // ephemeral is the class of hosts that come and go.
 const ephemeral = "ephemeral"
 
-// compileRules checks rules. terms are those of peers without a rule.
+// compileRules checks rules. terms apply to peers without a rule.
 func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
 	compiled := make([]*rule, 0, len(rules))
 	for i := range rules {
@@ -62,7 +62,7 @@ type rule struct {
 func (r *Rule) compile(number int, terms liveness.Terms) (*rule, error) {
 	c := &rule{terms: terms}
 	r.changeTerms(&c.terms)
-	err := firstOf(r.check(), r.compileMatch(c), r.compileCalendar(&c.terms))
+	err := firstError(r.check(), r.compileMatch(c), r.compileCalendar(&c.terms))
 	if err != nil {
 		return nil, inRule(number, err)
 	}
@@ -92,7 +92,7 @@ func (r *Rule) check() error {
 	if r.MissedBeats != nil {
 		missed = int64(*r.MissedBeats)
 	}
-	return firstOf(
+	return firstError(
 		set(r.DeadAfter, atLeast, "dead_after", liveness.MinSilence),
 		set(r.MaxDeadAfter, atLeastOrNone, "max_dead_after", liveness.MinSilence),
 		set(r.DisconnectGrace, atLeast, "disconnect_grace", 0),

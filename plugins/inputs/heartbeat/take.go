@@ -55,7 +55,7 @@ func (r *receiver) receive(payload []byte, from *serve.Origin) serve.Reply {
 		Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
 	})
 	if refusal != nil {
-		return refused(refusal)
+		return refusalReply(refusal)
 	}
 	beat := &s.latest.Beat
 	outcome, refusal := r.decide(&b.beat, beat, &judge.Speaker{
@@ -63,7 +63,7 @@ func (r *receiver) receive(payload []byte, from *serve.Origin) serve.Reply {
 		AtRemote: r.fromConnection, Signed: signer != "", Verified: signer != "" || r.rules.Host, Printer: &s.printer,
 	})
 	if refusal != nil {
-		return refused(refusal)
+		return refusalReply(refusal)
 	}
 	reply := serve.Reply{Recorded: !beat.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
 	if beat.Ack || beat.Check {
@@ -89,7 +89,7 @@ func streamOf(from *serve.Origin) *stream {
 	return s
 }
 
-// decide has a beat judged, or only considered if it is a check.
+// decide passes a beat to the judge, which records nothing if the beat is only a check.
 func (r *receiver) decide(b *judge.Beat, beat *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
 	if refusal := b.Set(beat, from, r.tagKeys); refusal != nil {
 		return out, refusal
@@ -103,9 +103,9 @@ func (r *receiver) decide(b *judge.Beat, beat *wire.Beat, from *judge.Speaker) (
 	return out, refusal
 }
 
-// refused returns the reply to a refused payload. A sender is not to blame if one of its
-// peers is not accepted: it may beat for others over the same connection.
-func refused(refusal *wire.Refusal) serve.Reply {
+// refusalReply returns the reply to a refused payload. A sender is not to blame if one of its peers
+// is not accepted: it may beat for others over the same connection.
+func refusalReply(refusal *wire.Refusal) serve.Reply {
 	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || isTemporary(refusal.Reason)}
 }
 
@@ -140,7 +140,7 @@ func (r *receiver) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
 	r.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
 }
 
-// The values of serve as those of liveness.
+// Conversions from values of serve to values of liveness.
 var (
 	ends = [...]liveness.End{
 		serve.EndedByUs: liveness.EndedByUs, serve.Closed: liveness.Closed, serve.Reset: liveness.Reset, serve.GivenUp: liveness.GivenUp,
@@ -150,7 +150,7 @@ var (
 	}
 )
 
-// refusals counts and logs what is refused.
+// refusals counts and logs refusals.
 type refusals struct {
 	log   telegraf.Logger
 	total atomic.Int64

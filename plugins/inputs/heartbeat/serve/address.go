@@ -102,7 +102,7 @@ func removeStale(network, path string) error {
 	return os.Remove(path)
 }
 
-// removeSocket removes the file of a datagram socket, which the runtime does not.
+// removeSocket removes the file of a datagram socket: Go's runtime does not remove it.
 func removeSocket(addr net.Addr) {
 	if unix, ok := addr.(*net.UnixAddr); ok && !isAbstract(unix.Name) {
 		os.Remove(unix.Name) // if that fails, the next start removes it

@@ -83,7 +83,7 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
 	defer c.shared.recoverPanic(&c.origin)
-	due := c.fromNow()
+	due := c.newDeadline()
 	if err := c.handshake(due); err != nil {
 		c.refuseHandshake(err)
 		return end
@@ -100,8 +100,8 @@ func (c *conn) begin(due time.Time) {
 	c.startGreeting()
 }
 
-// fromNow returns the deadline for what begins now.
-func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
+// newDeadline returns the deadline of an operation that begins now.
+func (c *conn) newDeadline() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
 // readAvailable processes all payloads that have arrived. It returns wire.ErrAgain if the next
 // one has not arrived yet or an answer has to be sent first, and any other error at the end.
@@ -152,7 +152,7 @@ func (c *conn) Chunk() ([]byte, error) {
 	switch started := c.reader.Started(); {
 	case c.timed:
 	case started:
-		c.startClock(c.fromNow())
+		c.startClock(c.newDeadline())
 	case c.armed:
 		c.stopClock()
 	}
@@ -167,8 +167,8 @@ func (c *conn) Chunk() ([]byte, error) {
 // lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayReadAgain reports whether to read once more after err, because it is only a deadline: if this
-// process was stopped, something may have arrived before the deadline.
+// mayReadAgain reports whether to read once more after err, because err is only a deadline that has
+// passed: while this process was suspended, data may have arrived before the deadline.
 func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -214,7 +214,7 @@ func (c *conn) process(payload []byte) error {
 	return nil
 }
 
-// prove records that something of the connection was accepted, or that it has ended.
+// prove records that a payload of the connection was accepted, or that the connection has ended.
 func (c *conn) prove() {
 	if !c.proven {
 		c.proven = true
@@ -230,7 +230,7 @@ func (c *conn) adaptKeepAlive(interval, silence time.Duration) {
 	if c.beats = true; first && silence <= c.shared.KeepAlive.GiveUp {
 		return
 	}
-	fit := c.keepAlive.fit(interval, silence)
+	fit := c.keepAlive.adapt(interval, silence)
 	if !c.isTCP() || fit == c.keepAlive {
 		return
 	}
@@ -259,8 +259,8 @@ func (c *conn) isTCP() bool {
 	return open && c.origin.Remote.IsValid()
 }
 
-// refuse answers a refused payload. It returns an error if there are too many in a row;
-// those for which the sender is not to blame do not count.
+// refuse answers a refused payload. It returns an error after too many refusals in a row; refusals
+// that are not the sender's fault do not count.
 func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	answer := &wire.Answer{Error: refusal.Text}
@@ -286,7 +286,7 @@ func (c *conn) answer(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// send writes to the other side, and closes the connection if that does not read. After
+// send writes to the other side, and closes the connection if the other side does not read. After
 // wire.ErrAgain, nothing may be read until the data is sent.
 func (c *conn) send(data []byte) error {
 	if c.mute != nil {
@@ -297,13 +297,13 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.stream.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return c.unread()
+		return c.refuseUnread()
 	}
 	return c.ignoreGone(err)
 }
 
-// ignoreGone returns a write error, except one that means that the other side has gone. It may
-// have sent more before that, like a goodbye, which is still to be read.
+// ignoreGone returns a write error, except one that means that the other side has gone. The other
+// side may have sent more before that, like a goodbye, which must still be read.
 func (c *conn) ignoreGone(err error) error {
 	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
 		c.mute = err
@@ -312,8 +312,8 @@ func (c *conn) ignoreGone(err error) error {
 	return err
 }
 
-// unread refuses a sender that does not read its answers.
-func (c *conn) unread() (end error) {
+// refuseUnread refuses a sender that does not read its answers.
+func (c *conn) refuseUnread() (end error) {
 	end = errUnread // also if it panics
 	defer c.shared.recoverPanic(&c.origin)
 	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
@@ -324,8 +324,8 @@ func (c *conn) unread() (end error) {
 // for the greeting.
 const greetAfter = time.Second
 
-// greets reports whether this connection may still get a greeting.
-func (c *conn) greets() bool {
+// mayGreet reports whether this connection may still get a greeting.
+func (c *conn) mayGreet() bool {
 	return !c.greeted && c.shared.Welcome != "" && c.stream == c.socket
 }
 
@@ -333,7 +333,7 @@ func (c *conn) greets() bool {
 // its first payload does not change.
 func (c *conn) startGreeting() {
 	early := time.Now().Add(greetAfter)
-	if !c.greets() || !early.Before(c.due) {
+	if !c.mayGreet() || !early.Before(c.due) {
 		return
 	}
 	c.early = true
@@ -341,7 +341,7 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// isGreetingDue reports whether reading continues after err, because it is only the deadline of
+// isGreetingDue reports whether reading continues after err, because err is only the deadline of
 // startGreeting.
 func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -368,7 +368,7 @@ func (c *conn) greetBare() error {
 
 // greet sends the welcome, once.
 func (c *conn) greet() error {
-	if !c.greets() {
+	if !c.mayGreet() {
 		return nil
 	}
 	c.greeted = true
@@ -395,7 +395,7 @@ func (c *conn) ended(err error) (end End) {
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal, false)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before other errors that are timeouts
-		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.timeoutText())
 	default:
 		if end = endOf(err, c.resetIsClose()); end != Closed {
 			c.shared.Log.Debugf("Connection from %s ended: %s", c.origin.From(), wire.Printable(err.Error()))
@@ -404,8 +404,8 @@ func (c *conn) ended(err error) (end End) {
 	return end
 }
 
-// lateness explains what was not in time.
-func (c *conn) lateness() string {
+// timeoutText returns the error text for a read deadline that has passed.
+func (c *conn) timeoutText() string {
 	if c.proven || c.reader.Started() {
 		return "message is not complete within 'read_timeout'"
 	}

@@ -18,8 +18,8 @@ const (
 	GivenUp       // by the kernel, because nothing was acknowledged
 )
 
-// endOf returns how the other side ended a connection. A reset may come from something in
-// between, unless resetIsClose.
+// endOf returns how the other side ended a connection. A reset may come from a device in between,
+// unless resetIsClose.
 func endOf(err error, resetIsClose bool) End {
 	var operation *net.OpError
 	switch {

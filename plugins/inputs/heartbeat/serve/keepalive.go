@@ -11,26 +11,26 @@ type KeepAlive struct {
 	Idle     time.Duration // silence before the first probe; at least 1 s
 	Interval time.Duration // between probes that are not answered; at least 1 s
 
-	// GiveUp is how long TCP waits for an acknowledgement before it ends the connection; 0
-	// for not yet known. It is longer than any silence that the peers of the connection are
-	// allowed: a reset by us can make a simple client exit, and we would cause a death.
+	// GiveUp is how long TCP waits for an acknowledgement before it ends the connection; 0 for not
+	// yet known. It is longer than the silence that any peer of the connection is allowed: after a
+	// reset a simple client may exit, and its peer would be dead because of us.
 	GiveUp time.Duration
 }
 
-// A Path is what the kernel knows of the other side of a connection.
+// A Path is the kernel's knowledge about the other side of a connection.
 type Path uint8
 
-// What a kernel can know.
+// The values of a Path.
 const (
 	PathUnknown  Path = iota
 	PathAnswers       // its kernel answers, its process is silent
 	PathIsSilent      // nothing answers
 )
 
-// fit returns k adapted to a peer with this interval and this allowed silence: after a missing
+// adapt returns k adapted to a peer with this interval and this allowed silence: after a missing
 // beat, there must be a probe and its answer before the peer is dead. TCP cannot wait less
 // than a second.
-func (k KeepAlive) fit(interval, silence time.Duration) KeepAlive {
+func (k KeepAlive) adapt(interval, silence time.Duration) KeepAlive {
 	if interval > 0 {
 		k.Idle = min(k.Idle, max(interval.Round(time.Second), time.Second))
 		k.Interval = min(k.Interval, max((interval/5).Truncate(time.Second), time.Second))

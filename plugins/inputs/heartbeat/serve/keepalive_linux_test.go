@@ -26,7 +26,7 @@ func TestGivingUpIsAsLateAsTheKernelCanCount(t *testing.T) {
 		25 * 24 * time.Hour:     math.MaxInt32,
 		24*24*time.Hour + 20*time.Hour + 31*time.Minute + 24*time.Second: math.MaxInt32,
 	} {
-		p := KeepAlive{Idle: time.Second, Interval: time.Second}.fit(time.Second, silence)
+		p := KeepAlive{Idle: time.Second, Interval: time.Second}.adapt(time.Second, silence)
 		require.NoError(t, p.apply(socket))
 		require.NoError(t, onDescriptor(socket, func(fd int) error {
 			got, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, userTimeout)

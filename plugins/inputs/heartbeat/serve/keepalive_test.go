@@ -20,7 +20,7 @@ func TestProbingFitsThePeersOfTheConnection(t *testing.T) {
 		{time.Minute, 210 * time.Second, KeepAlive{15 * time.Second, 5 * time.Second, 420 * time.Second}},
 		{24 * time.Hour, 25 * time.Hour, KeepAlive{15 * time.Second, 5 * time.Second, 50 * time.Hour}},
 	} {
-		require.Equal(t, c.want, all.fit(c.interval, c.silence), "%v", c.interval)
+		require.Equal(t, c.want, all.adapt(c.interval, c.silence), "%v", c.interval)
 	}
 }
 
@@ -28,10 +28,10 @@ func TestProbingFitsThePeersOfTheConnection(t *testing.T) {
 // soon, and asked as often as the quickest needs.
 func TestProbingFitsSeveralPeers(t *testing.T) {
 	p := KeepAlive{Idle: 15 * time.Second, Interval: 5 * time.Second}
-	p = p.fit(time.Minute, 210*time.Second).fit(time.Second, 3500*time.Millisecond)
+	p = p.adapt(time.Minute, 210*time.Second).adapt(time.Second, 3500*time.Millisecond)
 	require.Equal(t, KeepAlive{time.Second, time.Second, 420 * time.Second}, p)
-	require.Equal(t, p, p.fit(time.Minute, 400*time.Second), "a silence that grows a little is no reason")
-	require.Equal(t, 1000*time.Second, p.fit(time.Minute, 500*time.Second).GiveUp)
+	require.Equal(t, p, p.adapt(time.Minute, 400*time.Second), "a silence that grows a little is no reason")
+	require.Equal(t, 1000*time.Second, p.adapt(time.Minute, 500*time.Second).GiveUp)
 }
 
 func TestProbingForOtherSystems(t *testing.T) {

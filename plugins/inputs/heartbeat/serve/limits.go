@@ -30,8 +30,8 @@ func newLimits(o *Options) *limits {
 	}
 }
 
-// admits reports whether an address is allowed. An invalid one is that of a Unix socket, whose
-// permissions decide.
+// admits reports whether an address is allowed. An invalid address belongs to a Unix socket, which
+// has file permissions instead.
 func (l *limits) admits(remote netip.Addr) bool {
 	if len(l.allowed) == 0 || !remote.IsValid() {
 		return true
@@ -75,7 +75,7 @@ func (l *limits) enterFromAnywhere(from *Origin) (reason wire.Reason, text strin
 	return "", ""
 }
 
-// A party is an address, or a user of this host. Unproven connections are counted for each.
+// A party is an address, or a user of this host. Unproven connections are counted for each party.
 type party struct {
 	addr netip.Addr // invalid on Unix sockets
 	user uint32     // 0 without a Unix socket, and if the kernel does not report it
@@ -91,7 +91,7 @@ func partyOf(from *Origin) party {
 	return party{addr, from.User}
 }
 
-// prove records that something of a connection was accepted, or that it has ended.
+// prove records that a payload of a connection was accepted, or that the connection has ended.
 func (l *limits) prove(from *Origin) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -138,7 +138,7 @@ func (l *listener) end() {
 	}
 }
 
-// interrupt ends waiting for connections and datagrams.
+// interrupt stops the wait for connections and datagrams.
 func (l *listener) interrupt() {
 	var socket any = l.streams
 	if l.datagrams != nil {
@@ -150,8 +150,8 @@ func (l *listener) interrupt() {
 	l.closeSocket()
 }
 
-// acceptAll accepts connections until end. It continues after errors: descriptors that are
-// used up now become free again.
+// acceptAll accepts connections until end. It continues after errors: if all descriptors are in
+// use, some become free later.
 func (l *listener) acceptAll(accept func() (net.Conn, error)) {
 	pause := time.Duration(0)
 	for {
@@ -312,7 +312,8 @@ func (l *listener) receiveAll() {
 	}
 }
 
-// readDatagram reads one datagram. It allocates a new from.Addr only if the address changes.
+// readDatagram reads one datagram into buffer and sets from. It allocates a new from.Addr only if
+// the address changes.
 func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
 	udp, ok := socket.(*net.UDPConn)
 	if !ok {

@@ -23,8 +23,7 @@ import (
 //   - A turn never blocks. If there is no room for an answer, the turn ends and the connection
 //     keeps the answer until it is writable. Its next turn begins by writing.
 //   - A readable connection gets a turn before its deadline is enforced.
-//   - No lock is held over a system call or a call of Options: the only lock is that of the
-//     roster.
+//   - No lock is held over a system call or a call of Options: the only lock is the roster's.
 type loop struct {
 	roster
 	listener *listener
@@ -45,9 +44,10 @@ const (
 	maxEvents = 256
 	// turnSize is the limit of bytes that a turn reads.
 	turnSize = 16 << 10
-	// restTime is how long a loop rests after manyTurns within that time, so that more connections
-	// have their next turns together. Waking for each of 70,000 beats a second takes as much time as
-	// processing them. A few connections that wait for each answer are not delayed.
+	// restTime is how long a loop rests after manyTurns within that time, so that the loop then has
+	// work for more connections at once. If it woke for each of 70,000 beats a second, waking would
+	// take as much time as processing them. A few connections that wait for each answer are not
+	// delayed.
 	restTime  = 500 * time.Microsecond
 	manyTurns = 4
 )
@@ -125,7 +125,7 @@ func (l *loop) watch(change, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, change, fd, &event))
 }
 
-// wait returns the number of events. It returns 0 after until, if that is set.
+// wait returns the number of events. If until is set and passes first, wait returns 0.
 func (l *loop) wait(until time.Time) int {
 	patience := -1
 	if !until.IsZero() {
@@ -179,8 +179,9 @@ func (l *loop) turn(s *socket) error {
 	return s.conn.readAvailable()
 }
 
-// turnsLeft reports whether more connections may be waiting for a turn after so many events: if
-// all events were used, until there were as many as connections. Epoll is fair to all of them.
+// turnsLeft reports whether more connections may be waiting for a turn after epoll returned ready
+// events. That is the case if its result was full, unless there have been as many events as
+// connections: epoll treats all connections fairly.
 func (l *loop) turnsLeft(ready int) bool {
 	if l.ahead += ready; ready == len(l.events) && l.ahead < l.count() {
 		return true
@@ -193,16 +194,16 @@ func (l *loop) turnsLeft(ready int) bool {
 func (l *loop) expire(s *socket) {
 	late := s.conn.overdue
 	if len(s.unsent) > 0 {
-		late = s.conn.unread
+		late = s.conn.refuseUnread
 	}
 	if err := late(); err != nil {
 		l.listener.finish(s.conn, err)
 	}
 }
 
-// setDue applies the current deadline of a connection.
-func (l *loop) setDue(s *socket) {
-	if l.roster.setDue(s, s.due()) {
+// applyDeadline applies the current deadline of a connection.
+func (l *loop) applyDeadline(s *socket) {
+	if l.roster.setDeadline(s, s.due()) {
 		l.wake()
 	}
 }

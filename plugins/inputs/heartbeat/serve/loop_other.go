@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// loops serve connections without a goroutine for each, but not on this system.
+// loops is not used on this system: each connection has a goroutine.
 type loops struct{}
 
 func openLoops(*listener) *loops { return nil }

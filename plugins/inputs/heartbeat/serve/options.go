@@ -36,18 +36,18 @@ type Options struct {
 
 // Logger logs everything but refusals.
 type Logger interface {
-	// Debugf logs what helps to find a fault.
+	// Debugf logs details for finding a fault.
 	Debugf(format string, args ...any)
 	// Infof logs a normal change.
 	Infof(format string, args ...any)
-	// Warnf logs what the operator should fix.
+	// Warnf logs a problem that the operator should fix.
 	Warnf(format string, args ...any)
 	// Errorf logs an internal error.
 	Errorf(format string, args ...any)
 }
 
-// An Origin is the source of payloads: a connection, or a datagram socket, for one datagram
-// after the other.
+// An Origin is the source of payloads: a connection, or a datagram socket, for one datagram at a
+// time.
 type Origin struct {
 	Conn        ConnID // 0 for datagrams
 	Addr        net.Addr
@@ -67,8 +67,8 @@ func (o *Origin) From() string {
 	return nameOf(o.Addr)
 }
 
-// Credentials are what the kernel reports about the process on the other side of a Unix
-// socket, in our namespaces.
+// Credentials are the kernel's data about the process on the other side of a Unix socket, in our
+// namespaces.
 type Credentials struct {
 	PID   uint32 // 0 if the kernel does not report it, or if it has none in our namespace
 	User  uint32 // 0 for root, and if the kernel does not report it

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A roster has the connections of one loop and their deadlines. Goroutines that add a connection
-// to the loop, or end it, use only the roster. It calls nothing else.
+// A roster has the connections of one loop and their deadlines. Goroutines that add a connection to
+// the loop, or end it, use only the roster, which calls nothing else.
 type roster struct {
 	mu        sync.Mutex // guards the rest, and place of each socket
 	sockets   []*socket  // by descriptor
@@ -23,7 +23,7 @@ type roster struct {
 }
 
 // add adds a connection. joined is false once the roster is closed. nearer reports whether the
-// connection's deadline is before that of the waiting loop.
+// connection's deadline is before the time until which the loop waits.
 func (r *roster) add(s *socket) (joined, nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,9 +69,9 @@ func (r *roster) all() []*socket {
 	return slices.DeleteFunc(slices.Clone(r.sockets), func(s *socket) bool { return s == nil })
 }
 
-// setDue sets the deadline of a connection; zero for none. It reports whether that is before the
-// deadline of the waiting loop.
-func (r *roster) setDue(s *socket, due time.Time) (nearer bool) {
+// setDeadline sets the deadline of a connection; zero means no deadline. It reports whether that is
+// before the time until which the loop waits.
+func (r *roster) setDeadline(s *socket, due time.Time) (nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.set(s, due)

@@ -1,8 +1,8 @@
-// Package serve receives payloads from sockets, and finds out how connections end. It has
-// the listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits,
-// and what TCP knows of the other side. It never knows what is in a payload, which peers are
-// alive, or what Telegraf is: each payload goes to Options.Receive, each end of a connection
-// to Options.Ended.
+// Package serve receives payloads from sockets, and finds out how connections end. It handles
+// listeners, connections, datagrams, TLS, the credentials of Unix sockets and limits, and asks TCP
+// whether the other side is still there. It passes each payload to Options.Receive and each end of
+// a connection to Options.Ended. It knows nothing about the content of payloads, the states of
+// peers, or Telegraf.
 package serve
 
 import (
@@ -89,14 +89,14 @@ func (s *Server) Status() []Status {
 	return all
 }
 
-// common is what all listeners and connections of a Server share.
+// common has the data that all listeners and connections of a Server share.
 type common struct {
 	Options
 	limits   *limits
 	lastConn atomic.Uint64
 }
 
-// shared is what a listener and its connections share.
+// shared has the data that a listener and its connections share.
 type shared struct {
 	*common
 	closed chan struct{} // closed by end
@@ -125,8 +125,8 @@ func (s *shared) refuse(reason wire.Reason, from, text string) {
 	s.Refused(reason, from, text)
 }
 
-// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
-// costs only the connection or the datagram that is being served.
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic ends
+// only the connection, or drops only the datagram, that is being served.
 func (s *shared) recoverPanic(from *Origin) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.panicked(from.From(), cause, debug.Stack())

@@ -133,7 +133,7 @@ func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
 func (o *loops) add(c *conn) {
 	s := c.socket.(*socket)
 	s.conn = c
-	c.begin(c.fromNow())
+	c.begin(c.newDeadline())
 	loop := o.all[maphash.Comparable(o.seed, c.origin.Remote)%uint64(len(o.all))]
 	if err := loop.add(s); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
@@ -165,7 +165,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, wire.ErrAgain
 	}
 	s.mayRead = false
-	n, err := restarting(unix.Read, s.fd, p)
+	n, err := retryInterrupted(unix.Read, s.fd, p)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return 0, wire.ErrAgain
@@ -210,7 +210,7 @@ func (s *socket) flush() error {
 
 // waitFor sets whether the socket waits to be readable or writable.
 func (s *socket) waitFor(events uint32) error {
-	s.setDue()
+	s.applyDeadline()
 	if err := s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events); err != nil {
 		return errors.Join(net.ErrClosed, err) // the error is ours
 	}
@@ -219,15 +219,15 @@ func (s *socket) waitFor(events uint32) error {
 
 // writeNow writes as much as there is room for.
 func (s *socket) writeNow(p []byte) (int, error) {
-	n, err := restarting(unix.Write, s.fd, p)
+	n, err := retryInterrupted(unix.Write, s.fd, p)
 	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}
 	return max(n, 0), err
 }
 
-// restarting repeats a system call that is interrupted.
-func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
+// retryInterrupted repeats a system call that is interrupted.
+func retryInterrupted(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
 	for {
 		n, err := call(fd, p)
 		if !errors.Is(err, unix.EINTR) {
@@ -239,7 +239,7 @@ func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, err
 // SetReadDeadline sets the deadline for reading; zero for none.
 func (s *socket) SetReadDeadline(due time.Time) error {
 	s.readDue = due
-	s.setDue()
+	s.applyDeadline()
 	return nil
 }
 
@@ -247,7 +247,7 @@ func (s *socket) SetReadDeadline(due time.Time) error {
 func (s *socket) SetWriteDeadline(due time.Time) error {
 	s.writeDue = due
 	if len(s.unsent) > 0 {
-		s.setDue()
+		s.applyDeadline()
 	}
 	return nil
 }
@@ -255,13 +255,13 @@ func (s *socket) SetWriteDeadline(due time.Time) error {
 // SetDeadline sets both deadlines.
 func (s *socket) SetDeadline(due time.Time) error {
 	s.readDue, s.writeDue = due, due
-	s.setDue()
+	s.applyDeadline()
 	return nil
 }
 
-func (s *socket) setDue() {
+func (s *socket) applyDeadline() {
 	if s.loop != nil {
-		s.loop.setDue(s)
+		s.loop.applyDeadline(s)
 	}
 }
 

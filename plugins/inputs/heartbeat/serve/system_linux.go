@@ -61,8 +61,7 @@ func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err err
 	return n, nil
 }
 
-// closePassed closes files that a sender has passed to us unasked: each would cost a
-// descriptor.
+// closePassed closes files that a sender has passed to us: each would use up a descriptor.
 func closePassed(message *unix.SocketControlMessage) {
 	files, err := unix.ParseUnixRights(message)
 	if err != nil {
@@ -94,9 +93,9 @@ func (k KeepAlive) set(fd int) error {
 	)
 }
 
-// applyToListener sets options on a socket before it listens, which all its connections inherit, even
-// before they are accepted. Setting them on each connection would be five system calls for one beat
-// over a short connection.
+// applyToListener sets options on a socket before it listens, which all its connections inherit,
+// even before they are accepted. Setting them on each connection would take five system calls, even
+// for a connection that carries one beat.
 func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) error {
 	if isUnix(network) {
 		return nil

@@ -1,7 +1,7 @@
 package serve
 
-// connectionLimit returns how many connections may be open; configured is 0 for no limit.
-// Windows has no relevant limit of descriptors.
+// connectionLimit returns how many connections may be open; configured is 0 for no limit. Windows
+// has no limit on descriptors that matters here.
 func connectionLimit(configured int) int64 {
 	if configured == 0 {
 		return 1 << 62

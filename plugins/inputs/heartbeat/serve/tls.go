@@ -47,8 +47,8 @@ type loaded struct {
 	err    error
 }
 
-// OpenCertificates reads the files, of which load makes a configuration. They are reloaded
-// when one has changed. The first file is the certificate.
+// OpenCertificates reads the files; load makes a configuration of them. They are reloaded when one
+// has changed. The first file is the certificate.
 func OpenCertificates(files []string, load func() (*tls.Config, error), log Logger) (*Certificates, error) {
 	c := &Certificates{files: files, load: load, log: log}
 	ctx, cancel := context.WithTimeout(context.Background(), loadPatience)
@@ -192,9 +192,9 @@ func (c *Certificates) optionalClientCert() *tls.Config {
 	return &tls.Config{GetConfigForClient: latest, MinVersion: tls.VersionTLS12}
 }
 
-// Mutual returns the configuration of connections whose ends verify each other's certificate,
-// for both ends. Each connection uses the latest certificate; the trusted CAs are those of when
-// the files were opened.
+// Mutual returns the configuration of connections whose ends verify each other's certificate, for
+// both ends. Each connection uses the latest certificate; the trusted CAs are the ones that were
+// read when the files were opened.
 func (c *Certificates) Mutual() *tls.Config {
 	c.mu.Lock()
 	pool := c.current.ClientCAs
@@ -232,8 +232,8 @@ func (c *conn) handshake(due time.Time) error {
 	return c.stream.SetDeadline(time.Time{})
 }
 
-// refuseHandshake refuses a connection whose handshake failed. A client that connects and
-// closes, like a port check, is not a failure, and neither is our own stop.
+// refuseHandshake refuses a connection whose handshake failed. It ignores the failure if the client
+// only connected and closed, like a port check, or if the server is stopping.
 func (c *conn) refuseHandshake(err error) {
 	var plain tls.RecordHeaderError
 	switch {

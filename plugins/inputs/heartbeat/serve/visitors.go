@@ -97,7 +97,7 @@ func (v *Visitors) admit(socket net.Conn) {
 // receive secures a connection and passes it to Accept.
 func (v *Visitors) receive(c *conn) {
 	defer v.listener.recoverPanic(&c.origin)
-	if err := c.handshake(c.fromNow()); err != nil {
+	if err := c.handshake(c.newDeadline()); err != nil {
 		c.refuseHandshake(err)
 		c.close()
 		return
@@ -121,7 +121,7 @@ type visitor struct {
 	gone     sync.Once
 }
 
-// Read counts what it reads.
+// Read counts the bytes that it reads.
 func (v *visitor) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
 	v.conn.shared.bytes.Add(int64(n))

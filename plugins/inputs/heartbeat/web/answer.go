@@ -16,7 +16,7 @@ import (
 // maxDrained is how many bytes of an unused body are read.
 const maxDrained = 1 << 20
 
-// A request is a request that is being answered.
+// A request is an HTTP request together with its client and response writer.
 type request struct {
 	*http.Request
 	client

@@ -22,7 +22,7 @@ const (
 	maxWrongLines = 10
 )
 
-// A checkFile is a file of checks, one a line.
+// A checkFile is a file with one check on each line.
 type checkFile struct {
 	file   regular.Reader
 	known  bool // it has been read
@@ -30,7 +30,7 @@ type checkFile struct {
 	warned string // the latest warnings about it
 }
 
-// read reads the file. If that fails, its previous content applies.
+// read reads the file. If that fails, the previous content of the file applies.
 func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	wrong := f.parse(ctx, checks)
 	if text := fmt.Sprint(wrong); text != f.warned {
@@ -41,7 +41,7 @@ func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	}
 }
 
-// parse reads the file and returns what is wrong with it. No error contains a token.
+// parse reads the file and returns an error for each wrong line. No error contains a token.
 func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	ctx, cancel := context.WithTimeout(ctx, checkFileWait)
 	defer cancel()

@@ -22,7 +22,7 @@ import (
 // hostService is the name of the service that means the host itself.
 const hostService = "host"
 
-// A Check has the peers of a token, and how long they may be silent.
+// A Check configures a token: its peers, and how long they may be silent.
 type Check struct {
 	Token      string
 	Peer       string        // HOST/SERVICE, or HOST for the host itself; empty with Peers
@@ -49,7 +49,7 @@ type check struct {
 	schedule      *calendar.Schedule
 }
 
-// Validate returns what is wrong with a check, except with its token.
+// Validate returns an error if a check is wrong; it does not look at the token.
 func (c *Check) Validate() error {
 	_, err := c.compile()
 	return err
@@ -67,25 +67,25 @@ func (c *Check) compile() (*check, error) {
 	}
 	for i, pattern := range c.Peers {
 		host, service, named := strings.Cut(pattern, "/")
-		if _, err := path.Match(flat(pattern), ""); err != nil || !named || host == "" || service == "" {
+		if _, err := path.Match(withoutSlashes(pattern), ""); err != nil || !named || host == "" || service == "" {
 			return nil, fmt.Errorf("'peers': %.80q is not a pattern like \"web-1/*\"", pattern)
 		}
 		compiled.Peers[i] = strings.ToLower(host) + "/" + service
 	}
 	if c.Peer != "" {
-		if err := compiled.split(); err != nil {
+		if err := compiled.parsePeer(); err != nil {
 			return nil, err
 		}
 	}
 	if !isInRange(c.Every) || !isInRange(c.Grace) || !isInRange(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
-	err := compiled.plan()
+	err := compiled.parseSchedule()
 	return compiled, err
 }
 
-// plan parses Schedule.
-func (c *check) plan() (err error) {
+// parseSchedule compiles Schedule, in the time zone of the check.
+func (c *check) parseSchedule() (err error) {
 	switch {
 	case c.Schedule == "" && c.Timezone != "":
 		return errors.New("'timezone' needs 'schedule'")
@@ -107,8 +107,8 @@ func (c *check) plan() (err error) {
 // minGrace is the least grace period with a schedule.
 const minGrace = 2 * time.Second
 
-// split parses Peer.
-func (c *check) split() (err error) {
+// parsePeer sets the host and the service from Peer.
+func (c *check) parsePeer() (err error) {
 	host, service, named := strings.Cut(c.Peer, "/")
 	if strings.ContainsAny(c.Peer, "*?[") {
 		return fmt.Errorf("'peer': %.80q is a pattern: write it in 'peers'", c.Peer)
@@ -133,13 +133,14 @@ func (c *check) covers(host, service string) bool {
 		service = hostService
 	}
 	return slices.ContainsFunc(c.Peers, func(pattern string) bool {
-		fits, _ := path.Match(flat(pattern), flat(host+"/"+service)) //nolint:errcheck // it was checked
+		fits, _ := path.Match(withoutSlashes(pattern), withoutSlashes(host+"/"+service)) //nolint:errcheck // it was checked
 		return fits
 	})
 }
 
-// flat lets a "*" of path.Match match a "/" in a service too. Hosts have none.
-func flat(peer string) string {
+// withoutSlashes replaces each "/" in the service of a peer, so that a "*" of path.Match matches it
+// too.
+func withoutSlashes(peer string) string {
 	host, service, _ := strings.Cut(peer, "/")
 	return host + "/" + strings.ReplaceAll(service, "/", "\x00")
 }
@@ -164,7 +165,7 @@ var (
 	uuidForm  = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
-// CheckToken returns what is wrong with a token, without naming it.
+// CheckToken returns an error if a token is not valid. The error does not contain the token.
 func CheckToken(token string) error {
 	switch {
 	case len(token) < MinToken:
@@ -196,7 +197,7 @@ type Checks struct {
 // longer, because the key is secret.
 type digest [sha256.Size]byte
 
-// NewChecks returns the checks of the options. Read adds those of files.
+// NewChecks returns the checks of the options. Read adds the checks of files.
 func NewChecks(all []Check, files []string, log Logger) (*Checks, error) {
 	c := &Checks{log: log, byDigest: make(map[digest]*check)}
 	rand.Read(c.key[:])
@@ -273,7 +274,7 @@ func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) 
 	return expected, complete
 }
 
-// Problems returns what is wrong with the files now.
+// Problems returns the current problems with the files.
 func (c *Checks) Problems() (wrong []error) {
 	for _, file := range c.files {
 		wrong = append(wrong, file.parse(context.Background(), c)...)

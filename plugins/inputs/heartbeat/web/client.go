@@ -38,9 +38,9 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	switch {
 	case !isForwarded(r.Header):
 		// By default nginx adds no header, sets Host to this server and uses HTTP/1.0.
-		direct := r.ProtoAtLeast(1, 1) && !contain(s.TrustedProxies, remote)
+		direct := r.ProtoAtLeast(1, 1) && !anyContains(s.TrustedProxies, remote)
 		c.local = remote.IsLoopback() && direct && isLocalName(r.Host) && !c.crossSite
-	case contain(s.TrustedProxies, remote):
+	case anyContains(s.TrustedProxies, remote):
 		c.addr, c.certificate = s.forwarded(r.Header), nil // the certificate is the proxy's
 		c.name = c.place()
 	default:
@@ -49,7 +49,7 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	return c
 }
 
-// advice returns how to let a client do what only the clients of an option may.
+// advice returns what to change so that this option allows the client.
 func (q *request) advice(option string) string {
 	port := "7879"
 	if addr, ok := q.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
@@ -112,9 +112,8 @@ func isForwarded(header http.Header) bool {
 	})
 }
 
-// forwarded returns the last hop that is not a trusted proxy. A proxy sets one of the
-// headers, and may pass on another one that the client set: if two of them differ, none
-// is believed.
+// forwarded returns the last hop that is not a trusted proxy. A proxy sets one of the headers, and
+// may pass on another one that the client set: if two headers differ, none is trusted.
 func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 	for _, hops := range [][]string{
 		hopsOf(header.Values("X-Forwarded-For")), forwardedFor(header.Values("Forwarded")), hopsOf(header.Values("X-Real-Ip")),
@@ -135,7 +134,7 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 // hop is not an address, or if all hops are trusted. found is false without any hops.
 func (s *Server) lastHop(hops []string) (addr netip.Addr, found bool) {
 	for _, hop := range slices.Backward(hops) {
-		if addr = hopAddr(hop); !addr.IsValid() || !contain(s.TrustedProxies, addr) {
+		if addr = hopAddr(hop); !addr.IsValid() || !anyContains(s.TrustedProxies, addr) {
 			return addr, true
 		}
 	}
@@ -149,8 +148,8 @@ func hopsOf(values []string) []string {
 	return strings.Split(strings.Join(values, ","), ",")
 }
 
-// forwardedFor returns the hops of RFC 7239, 4. An element without one is a hop without an
-// address.
+// forwardedFor returns the hops of RFC 7239, 4. An element without a "for" parameter is a hop
+// without an address.
 func forwardedFor(values []string) (hops []string) {
 	for _, element := range hopsOf(values) {
 		hop := ""
@@ -174,7 +173,7 @@ func hopAddr(hop string) netip.Addr {
 	return addr.Unmap().WithZone("")
 }
 
-func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
+func anyContains(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
@@ -182,10 +181,10 @@ func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
 // constant time.
 func (s *Server) isAuthenticated(r *http.Request) bool {
 	name, password, _ := r.BasicAuth()
-	return same(name, s.Username)&same(password, s.Password) == 1
+	return compareTexts(name, s.Username)&compareTexts(password, s.Password) == 1
 }
 
-func same(a, b string) int {
+func compareTexts(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }

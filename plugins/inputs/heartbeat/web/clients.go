@@ -71,8 +71,8 @@ func (s *Server) beat(q *request) (*answer, *refusal) {
 }
 
 const (
-	// maxMessage is the largest message of Telegraf, in bytes, both compressed and not: it
-	// contains logs, including those that could not be sent before.
+	// maxMessage is the largest message of Telegraf, in bytes, both compressed and not: it contains
+	// logs, including logs that could not be sent before.
 	maxMessage = 4 << 20
 	// maxDepth is how deep its objects and arrays may be nested.
 	maxDepth = 32
@@ -103,8 +103,8 @@ func (s *Server) telegraf(q *request) (*answer, *refusal) {
 	return s.record(ping, false)
 }
 
-// ping converts a message to a beat. Its id becomes the process, so that two ids with the
-// same name are a conflict.
+// ping converts a message to a beat. The id of the message becomes the process, so that two ids
+// with the same name are a conflict.
 func (m *message) ping(service string) *Ping {
 	p := &Ping{Beat: wire.Beat{Host: m.hostname, Service: service, Status: m.status, PID: processOf(m.id)}}
 	if p.Host == "" {

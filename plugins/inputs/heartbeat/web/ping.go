@@ -32,7 +32,7 @@ type Ping struct {
 	From       Speaker
 }
 
-// A Speaker is the client that sent a request, as far as that is certain.
+// A Speaker is the client that sent a request, as far as its identity is proven.
 type Speaker struct {
 	Name        string                          // in messages
 	Remote      netip.Addr                      // invalid if a proxy does not send it
@@ -168,7 +168,7 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	case check != nil:
 		from.May = check.covers
 		return from, nil
-	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
+	case q.certificate != nil, q.local, anyContains(s.AllowedSources, q.addr) && !q.crossSite:
 		return from, nil
 	}
 	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not send heartbeats without a token of [[inputs.heartbeat.check]]: %s",
@@ -196,8 +196,8 @@ func (p *Ping) applyVerb(verb string, query url.Values) (err error) {
 	return err
 }
 
-// schedule sets the interval and the grace period: those of the check, else of the request,
-// else the defaults. Without a grace period, the margin is that of all beats.
+// schedule sets the interval and the grace period: from the check, else from the request, else the
+// defaults. Without a grace period, the usual margin applies.
 func (p *Ping) schedule(check *check, query url.Values, every, grace time.Duration) (err error) {
 	if p.IntervalMS, err = milliseconds(query, "every"); err != nil {
 		return err
@@ -228,7 +228,7 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 	return nil
 }
 
-// expected returns the peer as one that is expected even before its first beat.
+// expected returns the peer of the check, which is expected even before its first beat.
 func (c *check) expected() Expected {
 	e := Expected{Host: c.host, Service: c.service, Every: c.Every, Grace: c.Grace, Schedule: c.schedule}
 	if c.Every == 0 {
@@ -310,8 +310,8 @@ func isInRange(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*
 // parseDuration parses a duration like 90s, 12h or 7d; a number alone is in seconds.
 func parseDuration(text string) (d time.Duration, err error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		d, err = times(days, 24*time.Hour)
-	} else if d, err = times(text, time.Second); err != nil {
+		d, err = multiply(days, 24*time.Hour)
+	} else if d, err = multiply(text, time.Second); err != nil {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d < 0 {
@@ -320,8 +320,8 @@ func parseDuration(text string) (d time.Duration, err error) {
 	return d, nil
 }
 
-// times returns number units, or an error if that overflows.
-func times(number string, unit time.Duration) (time.Duration, error) {
+// multiply returns number units, or an error if that overflows.
+func multiply(number string, unit time.Duration) (time.Duration, error) {
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err == nil && n > uint64(math.MaxInt64/unit) {
 		err = strconv.ErrRange

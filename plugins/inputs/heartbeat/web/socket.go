@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// readLimit is the timeout for a request, and writeLimit that for its answer.
+	// readLimit is the timeout for a request, and writeLimit the timeout for its answer.
 	readLimit  = 5 * time.Second
 	writeLimit = 30 * time.Second
 	idleLimit  = time.Minute

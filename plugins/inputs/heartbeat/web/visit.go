@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// A visit is one connection. It counts input that never becomes a request, which package
-// http answers by itself, or closes the connection.
+// A visit is one connection. It counts input that never becomes a request: package http answers
+// such input by itself, or closes the connection.
 type visit struct {
 	net.Conn
 	server  *Server

@@ -48,11 +48,11 @@ type Options struct {
 
 // Logger logs everything but refusals.
 type Logger interface {
-	// Debugf logs what helps to find a fault.
+	// Debugf logs details for finding a fault.
 	Debugf(format string, args ...any)
 	// Infof logs a normal change.
 	Infof(format string, args ...any)
-	// Warnf logs what the operator should fix.
+	// Warnf logs a problem that the operator should fix.
 	Warnf(format string, args ...any)
 }
 
@@ -147,8 +147,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
-// costs only the request.
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic ends
+// only the request.
 func (s *Server) recoverPanic(q *request) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.Panicked(q.name, cause)
@@ -184,7 +184,7 @@ func (s *Server) mayRead(q *request) *refusal {
 	case s.Username != "" && !s.isAuthenticated(q.Request):
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="heartbeat", charset="UTF-8"`)
 		return refuse(http.StatusUnauthorized, ReasonReader, "reading needs 'basic_username' and 'basic_password'")
-	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):
+	case s.Username != "" || q.local || anyContains(s.AllowedReaders, q.addr):
 		return nil
 	}
 	return refuse(http.StatusForbidden, ReasonReader, "%s may not read without 'basic_username' and 'basic_password': %s",

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Statuses with a special meaning. Any other word means alive and is kept as it was sent,
-// except those in refusedStatuses.
+// Statuses with a special meaning. Any other word means alive and is kept as it was sent, except
+// the words in refusedStatuses.
 const (
 	StatusAlive   = "alive"
 	StatusLeaving = "leaving" // a planned end
 	StatusDead    = "dead"    // its watcher saw it end
 )
 
-// refusedStatuses are ambiguous: a planned end or a death.
+// refusedStatuses are refused because they are ambiguous: they may mean a planned end or a death.
 var refusedStatuses = []string{"down", "stopped", "exited", "offline"}
 
 // Limits of a beat. Lengths are in bytes.

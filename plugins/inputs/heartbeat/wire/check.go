@@ -75,7 +75,7 @@ func (b *Beat) Validate() error {
 	if _, ok := canonicalStatus(b.Status); !ok {
 		return refuseStatus(b.Status)
 	}
-	return first(
+	return firstError(
 		optional("status", b.Status, MaxStatus, statusByte),
 		optionalHost("host", b.Host),
 		optional("service", b.Service, MaxService, serviceByte),
@@ -96,7 +96,7 @@ func (b *Beat) Validate() error {
 	)
 }
 
-func first(errs ...error) error {
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -130,7 +130,7 @@ func checkInterval(ms int64) error {
 func checkTags(tags []Label) error {
 	seen := make(map[string]bool, len(tags))
 	for _, label := range tags {
-		if err := first(checkKey(seen, label.Key), checkLabelValue(label.Key, label.Value)); err != nil {
+		if err := firstError(checkKey(seen, label.Key), checkLabelValue(label.Key, label.Value)); err != nil {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func checkTags(tags []Label) error {
 func checkFields(fields []Field) error {
 	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
-		if err := first(checkKey(seen, field.Key), checkFieldValue(field)); err != nil {
+		if err := firstError(checkKey(seen, field.Key), checkFieldValue(field)); err != nil {
 			return err
 		}
 	}

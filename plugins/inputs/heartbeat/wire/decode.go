@@ -226,7 +226,7 @@ func (d *Decoder) tag(name []byte) error {
 	if n < len(d.before.Tags) {
 		old = d.before.Tags[n]
 	}
-	key := keep(old.Key, name)
+	key := reuse(old.Key, name)
 	value, err := d.labelValue(key, old.Value)
 	d.beat.Tags = append(d.beat.Tags, Label{Key: key, Value: value})
 	return err
@@ -241,7 +241,7 @@ func (d *Decoder) field(name []byte) error {
 	if n < len(d.before.Fields) {
 		old = d.before.Fields[n]
 	}
-	key := keep(old.Key, name)
+	key := reuse(old.Key, name)
 	value, err := d.fieldValue(key, old.Value)
 	d.beat.Fields = append(d.beat.Fields, Field{Key: key, Value: value})
 	return err
@@ -379,8 +379,8 @@ func (d *Decoder) wrongType(key, wanted string) error {
 	return refuse(ReasonType, "%s: %s where %s should be", key, quote(d.scan.data[d.scan.pos:]), wanted)
 }
 
-// keep returns old if it equals raw, to save an allocation.
-func keep(old string, raw []byte) string {
+// reuse returns old if it equals raw, to save an allocation.
+func reuse(old string, raw []byte) string {
 	if old == string(raw) {
 		return old
 	}

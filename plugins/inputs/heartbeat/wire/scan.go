@@ -15,8 +15,8 @@ const maxDepth = 2
 // longText is the size from which the memory of a text is not kept for reuse, in bytes.
 const longText = 1 << 10
 
-// A scanner walks over one JSON text (RFC 8259) without building anything. It is stricter
-// than the RFC where the RFC leaves a choice: keys are unique, strings are UTF-8.
+// A scanner walks over one JSON text (RFC 8259) without building values. It is stricter than the
+// RFC where the RFC leaves a choice: keys are unique, strings are UTF-8.
 type scanner struct {
 	data []byte
 	pos  int
@@ -87,7 +87,7 @@ func (s *scanner) object(depth int, member func(key []byte) error) error {
 	}
 }
 
-// key scans a key, which must not be among its siblings, and the colon after it.
+// key scans a key and the colon after it. A key that equals one of its siblings is an error.
 func (s *scanner) key(siblings [][]byte) ([]byte, error) {
 	key, err := s.str()
 	if err != nil {

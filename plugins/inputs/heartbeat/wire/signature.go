@@ -24,7 +24,7 @@ type Key struct {
 	Secret []byte // at least MinSecret bytes
 }
 
-// Validate returns what is wrong with a key. The error never contains the secret.
+// Validate returns an error if a key is not valid. The error never contains the secret.
 func (k Key) Validate() error {
 	if err := checkText("key id", k.ID, MaxKeyID, hostByte); err != nil {
 		return err
@@ -94,9 +94,9 @@ func sign(secret, head, object []byte) []byte {
 // ErrNoSecret is the error for a text without a secret.
 var ErrNoSecret = errors.New("there is no secret")
 
-// Secrets returns the secrets in a file or an option: one a line, without surrounding
-// spaces. It skips empty lines and lines that begin with "#". A signer uses the first
-// secret, a verifier accepts any, so that the next can replace one.
+// Secrets returns the secrets in a file or an option: one a line, without surrounding spaces. It
+// skips empty lines and lines that begin with "#". A signer uses the first secret and a verifier
+// accepts any of them, so that a secret can be replaced.
 func Secrets(text []byte) ([][]byte, error) {
 	var secrets [][]byte
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark is not part of a secret

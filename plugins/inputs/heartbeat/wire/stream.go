@@ -139,7 +139,8 @@ func (r *Reader) refuseForeign() error {
 	}
 }
 
-// decideSpace distinguishes line breaks before an object from those of a proxy.
+// decideSpace distinguishes line breaks before an object from the line breaks that begin the PROXY
+// protocol.
 func (r *Reader) decideSpace() error {
 	word, err := r.word([]string{proxyBlock})
 	switch {
@@ -152,8 +153,8 @@ func (r *Reader) decideSpace() error {
 	return nil
 }
 
-// word returns which of words comes next, or "". It waits for more only while that may
-// decide.
+// word returns which of words comes next, or "". It waits for more bytes only while they can change
+// the result.
 func (r *Reader) word(words []string) (string, error) {
 	for {
 		may := false
@@ -198,7 +199,7 @@ func (r *Reader) nextFrame() ([]byte, error) {
 	return r.take(HeaderSize + int(n))[HeaderSize:], nil
 }
 
-// take returns the first n bytes of what is unread.
+// take returns the first n unread bytes.
 func (r *Reader) take(n int) []byte {
 	taken := r.unread[:n]
 	r.unread = r.unread[n:]
@@ -247,8 +248,8 @@ type objectScan struct {
 	escaped  bool
 }
 
-// find continues where it stopped, and reports whether the object ends in text. text begins
-// where the object does, and the object ends after seen bytes.
+// find continues where it stopped, and reports whether the object ends in text. text must begin
+// with the object, which ends after seen bytes.
 func (s *objectScan) find(text []byte) bool {
 	for s.seen < len(text) {
 		s.seen++
@@ -290,7 +291,7 @@ func (r *Reader) need(n int) error {
 	return nil
 }
 
-// more reads another chunk. It copies what is unread out of the previous chunk.
+// more reads another chunk. It copies unread bytes out of the previous chunk.
 func (r *Reader) more() error {
 	r.Keep()
 	if !r.Started() {
@@ -313,7 +314,7 @@ func (r *Reader) more() error {
 	return nil
 }
 
-// Keep copies what is unread to the Reader's own memory, so that the chunk may be reused. Next
+// Keep copies unread bytes to the Reader's own memory, so that the chunk may be reused. Next
 // continues from there.
 func (r *Reader) Keep() {
 	if len(r.kept) != len(r.unread) { // it is in a chunk, or part of kept was returned since

@@ -88,7 +88,7 @@ func (c *Client) User() string { return c.user }
 // HasPassword reports whether c has a password.
 func (c *Client) HasPassword() bool { return c.password != "" }
 
-// String returns where the collector is: a socket or a URL, without a password.
+// String returns the address of the collector: a socket or a URL, without a password.
 func (c *Client) String() string { return c.place }
 
 // Close closes idle connections.
@@ -199,7 +199,7 @@ func (c *Client) unanswered(err error) error {
 	return fmt.Errorf("asking %s: %w", c.place, err)
 }
 
-// refused explains an answer with another status than 200.
+// refused explains an answer with a status other than 200.
 func (c *Client) refused(response *http.Response) error {
 	var said Error
 	body := http.MaxBytesReader(nil, response.Body, maxError)
@@ -217,7 +217,8 @@ func (c *Client) refused(response *http.Response) error {
 	return fmt.Errorf("%s answers %s: it may not be a collector, or the path is wrong", c.place, status(response))
 }
 
-// status returns the code of an answer with its standard text: the text that came may be anything.
+// status returns the code of an answer with its standard text: the text in the answer may be
+// anything.
 func status(response *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
 }

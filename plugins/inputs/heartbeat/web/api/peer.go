@@ -61,7 +61,7 @@ func name(source, service string, pid uint32) string {
 	return source + "/" + service
 }
 
-// Peers is the answer of PathPeers: those that match, the most urgent state first, then by
+// Peers is the answer of PathPeers: the peers that match, the most urgent state first, then by
 // source, service and pid.
 type Peers struct {
 	Peers []Peer `json:"peers"`

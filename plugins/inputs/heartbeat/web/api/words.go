@@ -20,7 +20,7 @@ var whys = map[string]string{
 	"conn_closed": "its connection was closed without a goodbye",
 	"conn_reset":  "its connection was reset",
 	"exited":      "its watcher saw it end",
-	"host":        "because its host is",
+	"host":        "its host is in that state, too",
 	"leaving":     "it said goodbye",
 	"finished":    "it said goodbye with exit code 0",
 	"overdue":     "its maintenance window is over and it is not back",

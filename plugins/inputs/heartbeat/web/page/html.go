@@ -36,8 +36,8 @@ func sourceHash(text string) string {
 // (docs/decisions/0034).
 type writer struct{ strings.Builder }
 
-// putf writes a constant format with values, which it escapes. All verbs are %v, and they may
-// only be between tags or in double quotes.
+// putf writes a constant format with values, which it escapes. All verbs are %v, and they may only
+// be between tags or in double quotes.
 func (w *writer) putf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
@@ -70,7 +70,7 @@ func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
 // zone returns the time zone of clock.
 func zone(t time.Time) string { return t.Local().Format("MST") }
 
-func (w *writer) putHead(s *shown) {
+func (w *writer) putHead(s *pageContent) {
 	w.putf(`<!doctype html>
 <html lang="en">
 <head>
@@ -93,7 +93,7 @@ func (w *writer) putHead(s *shown) {
 <option value="">any</option>
 `, s.Text)
 	for _, state := range liveness.Urgent {
-		w.putf("<option%v>%v</option>\n", when(s.only(state), " selected"), state)
+		w.putf("<option%v>%v</option>\n", textIf(s.showsOnly(state), " selected"), state)
 	}
 	w.WriteString(`</select>
 <button>Search</button>
@@ -104,22 +104,22 @@ func (w *writer) putHead(s *shown) {
 `)
 }
 
-// when returns text if is is true, and "" otherwise.
-func when(is bool, text string) string {
-	if is {
+// textIf returns text if the condition is true, and "" otherwise.
+func textIf(condition bool, text string) string {
+	if condition {
 		return text
 	}
 	return ""
 }
 
-func (w *writer) putLive(s *shown) {
+func (w *writer) putLive(s *pageContent) {
 	if s.snapshot.collector.Isolated {
 		w.putf("<p class=\"warning\">This collector is probably cut off from the network: peers that fall silent are reported unknown, not dead.</p>\n")
 	}
 	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
 	for _, state := range liveness.Urgent {
 		w.putf("<li><a href=\"?state=%v\"", state)
-		if s.only(state) {
+		if s.showsOnly(state) {
 			w.putf(" aria-current=\"true\"")
 		}
 		w.putf("><span class=\"count\">%v</span> <b data-state=\"%v\">%v</b></a></li>\n", s.snapshot.counts[state], state, state)
@@ -129,12 +129,12 @@ func (w *writer) putLive(s *shown) {
 		w.putPeer(s)
 	}
 	w.putTable(s)
-	w.putPromises(s)
+	w.putWindows(s)
 	w.putCollector(&s.snapshot.collector)
 }
 
 // putPeer shows one peer in full.
-func (w *writer) putPeer(s *shown) {
+func (w *writer) putPeer(s *pageContent) {
 	d := s.found
 	if d == nil {
 		w.putf("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<p>No peer has this name.</p>\n", s.Peer)
@@ -161,22 +161,22 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, set by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
 		w.putf("<dt>Maintenance window</dt><dd>until ")
-		w.putTime(back(d, now))
+		w.putTime(windowEnd(d, now))
 		w.putf("</dd>\n")
 	}
 	w.line("Schedule", d.Schedule)
 	w.lineTime("Next beat due", d.Due)
 	w.line("Hours", d.Hours)
 	w.lineTime("Not expected before", d.OffUntil)
-	w.line("Class", when(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
+	w.line("Class", textIf(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
 	w.line("Reported status", d.Health.String())
-	w.line("Address", when(d.Addr.IsValid(), d.Addr.String()))
-	w.line("Observed at", when(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
-	w.line("Process", when(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
-	w.line("Exit code", when(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
-	w.line("Unfinished runs", when(d.Jobs > 0, strconv.Itoa(d.Jobs)))
+	w.line("Address", textIf(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Observed at", textIf(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
+	w.line("Process", textIf(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
+	w.line("Exit code", textIf(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
+	w.line("Unfinished runs", textIf(d.Jobs > 0, strconv.Itoa(d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", when(d.Flapping, "yes: three changes to or from dead within ten minutes"))
+	w.line("Flapping", textIf(d.Flapping, "yes: three changes to or from dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
@@ -203,11 +203,13 @@ func (w *writer) lineTime(name string, at time.Time) {
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
-// back is the end of a peer's maintenance window. It is rounded to the second, because the time
-// left is measured on another clock.
-func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
+// windowEnd returns the end of a peer's maintenance window. It is rounded to the second, because the
+// time left is measured on another clock.
+func windowEnd(d *liveness.Details, now time.Time) time.Time {
+	return now.Add(d.BackIn).Round(time.Second)
+}
 
-func (w *writer) putTable(s *shown) {
+func (w *writer) putTable(s *pageContent) {
 	searches := s.searches()
 	w.putf("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
 		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
@@ -228,7 +230,7 @@ func (w *writer) putTable(s *shown) {
 	w.putf("</section>\n")
 }
 
-func (w *writer) putRows(s *shown) {
+func (w *writer) putRows(s *pageContent) {
 	w.putf("<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th><th scope=\"col\">Since (%v)</th>"+
 		"<th scope=\"col\">Why</th></tr></thead>\n<tbody>\n", zone(s.snapshot.made))
 	for _, d := range s.rows {
@@ -239,14 +241,14 @@ func (w *writer) putRows(s *shown) {
 	w.putf("</tbody>\n")
 }
 
-func (w *writer) putPromises(s *shown) {
+func (w *writer) putWindows(s *pageContent) {
 	if len(s.windows) == 0 {
 		return
 	}
 	w.putf("<section>\n<h2>Maintenance windows</h2>\n<ul>\n")
 	for _, d := range s.windows {
 		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> until ", s.linkTo(d), d.ID)
-		w.putTime(back(d, s.snapshot.made))
+		w.putTime(windowEnd(d, s.snapshot.made))
 		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
 	w.putf("</ul>\n")
@@ -284,7 +286,7 @@ func (w *writer) putCollector(c *api.Collector) {
 func (w *writer) putMates(m *api.Mates) {
 	w.putf("<dt>Other collectors</dt><dd>")
 	for i, name := range m.Reachable {
-		w.putf("%v<bdi>%v</bdi>", when(i > 0, ", "), name)
+		w.putf("%v<bdi>%v</bdi>", textIf(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
 		w.putf("none reachable")

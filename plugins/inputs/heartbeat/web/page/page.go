@@ -1,5 +1,5 @@
-// Package page shows peers: to people as one page, to programs as JSON. It knows how peers
-// are sorted, searched and printed. It never knows how they are judged, what a socket is or
+// Package page shows peers: to people as one page, to programs as JSON. It knows how peers are
+// sorted, searched and printed. It never knows how peers are judged, where a request comes from or
 // who may read.
 package page
 
@@ -47,7 +47,7 @@ func New(options Options) *Page {
 
 // ServeHTTP answers a reader.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
+	setSecurityHeaders(w.Header())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %.16q is not allowed: use GET or HEAD", r.Method))
@@ -56,9 +56,9 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.paths.ServeHTTP(w, r)
 }
 
-// secure sets headers so that a browser does not guess the type of an answer, does not show
+// setSecurityHeaders sets headers so that a browser does not guess the type of an answer, does not show
 // it in the page of another site, and does not send its URL to other sites.
-func secure(h http.Header) {
+func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -32,7 +32,7 @@ type question struct {
 func parseQuestion(given url.Values) (question, error) {
 	q := question{limit: api.DefaultLimit, source: given.Get("source"), service: given.Get("service")}
 	err := cmp.Or(onlyKnown(given, "state", "source", "service", "limit", "after"),
-		once(given, "source", "service", "limit", "after"), checkGlob("source", q.source), checkGlob("service", q.service))
+		refuseRepeated(given, "source", "service", "limit", "after"), checkGlob("source", q.source), checkGlob("service", q.service))
 	if err != nil {
 		return q, err
 	}
@@ -67,7 +67,7 @@ func onlyKnown(given url.Values, names ...string) error {
 	return nil
 }
 
-func once(given url.Values, names ...string) error {
+func refuseRepeated(given url.Values, names ...string) error {
 	for _, name := range names {
 		if len(given[name]) > 1 {
 			return fmt.Errorf("%s is given more than once", name)
@@ -115,8 +115,8 @@ func (q *question) matches(d *liveness.Details) bool {
 		(q.service == "" || matchGlob(q.service, serviceOf(d.ID)))
 }
 
-// chooses reports whether q may match only some peers.
-func (q *question) chooses() bool { return q.states != nil || q.source != "" || q.service != "" }
+// isSelective reports whether q may match only some peers.
+func (q *question) isSelective() bool { return q.states != nil || q.source != "" || q.service != "" }
 
 // matchesSame reports whether q and other match the same peers.
 func (q *question) matchesSame(other *question) bool {
@@ -143,7 +143,7 @@ func placeOf(d *liveness.Details) place {
 	return place{slices.Index(liveness.Urgent[:], d.State), d.ID.Source, d.ID.Service, d.ID.PID}
 }
 
-// before reports whether p is before that of d.
+// before reports whether p is before the place of d.
 func (p *place) before(d *liveness.Details) bool {
 	of := placeOf(d)
 	id := liveness.ID{Source: p.Source, Service: p.Service, PID: p.PID}
@@ -188,10 +188,10 @@ func (s *snapshot) list(q *question) api.Peers {
 	return found
 }
 
-// matching returns the peers that match, in the order of an answer. It keeps those of the latest
-// question, because the next request is mostly for its next page.
+// matching returns the peers that match, in the order of an answer. It keeps the result for the
+// latest question, because the next request is usually for the next page of that question.
 func (s *snapshot) matching(q *question) []*liveness.Details {
-	if !q.chooses() {
+	if !q.isSelective() {
 		return s.urgent
 	}
 	if s.chosen == nil || !s.choice.matchesSame(q) {

@@ -22,8 +22,8 @@ const (
 	// freshFor is the greatest age of a snapshot that is shown: with the pause of the script, a
 	// change is visible within three seconds.
 	freshFor = 500 * time.Millisecond
-	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as
-	// the first one, and do not cost a walk over all peers.
+	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as the
+	// first one, and need no other walk over all peers.
 	keptFor = 10 * time.Second
 	// maxKept is how many bytes of answers a snapshot keeps for other readers.
 	maxKept = 4 << 20
@@ -38,8 +38,8 @@ type cache struct {
 	idle   *time.Timer
 }
 
-// answer returns the answer of a fresh snapshot to a request. say makes it, once for each
-// snapshot; if it returns nil, answer returns nil.
+// answer returns the answer of a fresh snapshot to a request. say makes the answer, once for each
+// snapshot; if say returns nil, answer returns nil.
 func (s *cache) answer(request string, say func(*snapshot) *answer) *answer {
 	return s.answerFrom(freshFor, request, say)
 }

@@ -41,7 +41,7 @@ func (v *visit) check() error {
 
 func (v *visit) isGlob() bool { return strings.ContainsAny(v.Text, "*?[") }
 
-// searches reports whether v is a search, and does not just show what is down.
+// searches reports whether v is a search: without one, the page shows the peers that are down.
 func (v *visit) searches() bool { return v.Text != "" || v.states != nil }
 
 func (v *visit) matches(d *liveness.Details) bool {
@@ -76,9 +76,9 @@ func (v *visit) with(key, value string) string {
 	return "?" + all.Encode()
 }
 
-// A shown is the content of the page. Nothing in it depends on the current time, or the page
+// A pageContent is the content of the page. Nothing in it depends on the current time, or the page
 // would change each time: the script adds how long ago each time is.
-type shown struct {
+type pageContent struct {
 	*visit
 	snapshot *snapshot
 
@@ -90,15 +90,17 @@ type shown struct {
 }
 
 // title is the title of the page, which a browser shows on its tab.
-func (s *shown) title() string {
+func (s *pageContent) title() string {
 	return fmt.Sprintf("%d dead, %d suspect - heartbeats", s.snapshot.counts[liveness.Dead], s.snapshot.counts[liveness.Suspect])
 }
 
-// only reports whether the search is for this state alone.
-func (v *visit) only(state liveness.State) bool { return len(v.states) == 1 && v.states[0] == state }
+// showsOnly reports whether the search is for this state alone.
+func (v *visit) showsOnly(state liveness.State) bool {
+	return len(v.states) == 1 && v.states[0] == state
+}
 
-func (s *snapshot) show(v *visit) *shown {
-	what := &shown{visit: v, snapshot: s}
+func (s *snapshot) show(v *visit) *pageContent {
+	what := &pageContent{visit: v, snapshot: s}
 	for _, d := range s.urgent {
 		if v.matches(d) {
 			if what.total++; what.total <= maxRows {
@@ -119,5 +121,5 @@ func (s *snapshot) show(v *visit) *shown {
 	return what
 }
 
-// linkTo is the link to the page with one peer shown in full.
+// linkTo returns the link to the page with one peer shown in full.
 func (v *visit) linkTo(d *liveness.Details) string { return v.with("peer", d.ID.String()) }
