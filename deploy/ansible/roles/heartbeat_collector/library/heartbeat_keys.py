@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""One task for the keys of all hosts: a thousand copies would take minutes."""
+"""Writes the keys of all hosts in one task: a thousand copy tasks would need minutes."""
 
 import grp
 import os
@@ -11,13 +11,13 @@ DOCUMENTATION = r"""
 module: heartbeat_keys
 short_description: Writes the directory of keys that a collector accepts
 description:
-  - Each file is named by the id of a key and holds its secrets, one a line.
-  - Files are replaced as a whole, so the collector never reads half of one.
-  - Other files in the directory are removed, and so revoked; a warning names them.
+  - The name of each file is the id of a key. It contains the secrets of the key, one per line.
+  - Files are replaced atomically, so the collector never reads an incomplete one.
+  - Other files in the directory are removed, which revokes their keys; a warning names them.
   - Nothing is written unless all keys are valid.
 options:
   path: {description: The directory, required: true, type: path}
-  group: {description: Who may read the files, required: true, type: str}
+  group: {description: The group that may read the files, required: true, type: str}
   hosts: {description: How many hosts the keys are for, required: true, type: int}
   keys: {description: Lists of secrets by key id, required: true, type: dict}
 author: telegraf-heartbeat developers
@@ -25,16 +25,16 @@ author: telegraf-heartbeat developers
 
 RETURN = r"""
 written: {description: Keys whose files were written, type: list}
-added: {description: Those of them that have a secret they did not have, type: list}
-removed: {description: What was removed, type: list}
+added: {description: Written keys that have a new secret, type: list}
+removed: {description: Files that were removed, type: list}
 """
 
 
-MIN_SECRET = 16  # bytes; of wire.MinSecret
+MIN_SECRET = 16  # bytes, as wire.MinSecret
 
 
 def problem(key, secrets):
-    # What is wrong with a key; never contains a secret.
+    # Returns what is wrong with a key, or None. The text never contains a secret.
     if not re.fullmatch("[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}", key):
         return "%r is not the id of a key: use 1 to 64 letters, digits or any of _ . : -, and no dot at the beginning" % key
     if not isinstance(secrets, list) or not all(isinstance(secret, str) for secret in secrets):
@@ -70,8 +70,8 @@ def adds(path, text):
 
 
 def write(path, text, gid):
-    # The name begins with "." until it is complete: the collector skips it. Not by
-    # atomic_move, which lets everybody read a file that is new.
+    # The name begins with "." until the file is complete: the collector skips such files.
+    # Ansible's atomic_move would let everybody read a new file.
     directory, name = os.path.split(path)
     unfinished = os.path.join(directory, "." + name)
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -111,7 +111,7 @@ def main():
     except (KeyError, FileNotFoundError) as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
-        gid, present = -1, []  # a dry run before anything is installed
+        gid, present = -1, []  # a dry run before the first installation
     written = sorted(key for key, text in wanted.items() if not is_as_wanted(os.path.join(path, key), text, gid))
     removed = sorted(name for name in present if name not in wanted)
     revoked = [name for name in removed if not name.startswith(".")]
