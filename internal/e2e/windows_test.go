@@ -229,7 +229,7 @@ func testServiceOfWindows(t *testing.T, w *wine) {
 	install := []string{"install", "-server", "tcp://" + p.address, "-host", "win-svc", "-interval", "1s", "-tag", "room=a b", "-config", "NUL"}
 	says(2, "give one of install, uninstall and run")
 	says(1, "service heartbeat-sender is not installed", "uninstall")
-	says(1, "only the service manager can start this: net start heartbeat-sender", "run")
+	says(1, "only the service manager can start this: run net start heartbeat-sender", "run")
 	says(3, "no server to send to", "install", "-config", "NUL")
 	says(2, "-sever", "install", "-sever", "tcp://127.0.0.1:1")
 	const quoted = ` "-tag=room=a b" -config=NUL` + "\n"
