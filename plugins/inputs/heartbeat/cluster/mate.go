@@ -224,7 +224,8 @@ func (c *Circle) describeDifference(m *mate, now time.Time) string {
 	case !maps.Equal(m.presence.Rules, c.rules):
 		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.differingOptions(m))
 	case skew.Abs() > maxClockSkew+m.maxAge:
-		return "its clock and the clock of this collector differ by more than 2s, so their events have different timestamps: check time synchronization on both hosts"
+		return "its clock and the clock of this collector differ by more than 2s, so their events have different timestamps: " +
+			"check time synchronization on both hosts"
 	}
 	return ""
 }

@@ -23,17 +23,17 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 }
 
 // noteIDs notes that a mate has just reported events.
-func (h *Reporter) noteIDs(now time.Time, ids ...int64) {
+func (r *Reporter) noteIDs(now time.Time, ids ...int64) {
 	events := make([]liveness.ReportedEvent, 0, len(ids))
 	for _, id := range ids {
 		events = append(events, liveness.ReportedEvent{EventID: id})
 	}
-	h.NoteReported(events, 0, now)
+	r.NoteReported(events, 0, now)
 }
 
 // takeIDs returns the ids of events that were reported here.
-func (h *Reporter) takeIDs(now time.Time) (ids []int64) {
-	for _, e := range h.TakeReported(now) {
+func (r *Reporter) takeIDs(now time.Time) (ids []int64) {
+	for _, e := range r.TakeReported(now) {
 		ids = append(ids, e.EventID)
 	}
 	return ids

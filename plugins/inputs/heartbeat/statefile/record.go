@@ -224,7 +224,8 @@ func checkInstants(r *liveness.Record) error {
 			return err
 		}
 	}
-	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkOptionalInstant("promise", r.Promise), checkOptionalInstant("due", r.Due))
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard),
+		checkOptionalInstant("promise", r.Promise), checkOptionalInstant("due", r.Due))
 }
 
 // checkOptionalInstant is like checkInstant, but allows the zero time.

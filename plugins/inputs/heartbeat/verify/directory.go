@@ -100,7 +100,8 @@ func (d *directory) secretsByID(contents map[string]regular.Content) map[string]
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot are ignored: remove one of the files", twin, name)}
+			found[id] = readResult{err: fmt.Errorf(
+				"%q and %q are the same key id, because case and a final dot are ignored: remove one of the files", twin, name)}
 			continue
 		}
 		names[id] = name
