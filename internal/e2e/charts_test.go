@@ -24,6 +24,7 @@ import (
 func TestChartsTellTheStory(t *testing.T) {
 	t.Parallel()
 	s := tellCharts(t)
+	s.alerts(t) // first: a death is shown only for so long after the peer is back
 	to := time.Now()
 	for _, p := range charts.Panels() {
 		want, ok := drawn[p.Title]
@@ -35,7 +36,6 @@ func TestChartsTellTheStory(t *testing.T) {
 	s.see(t, to)
 	s.marks(t, to)
 	s.variables(t)
-	s.alerts(t)
 	s.vmui(t)
 	s.queriesOfTheDocuments(t)
 }
