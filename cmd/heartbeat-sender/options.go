@@ -103,7 +103,7 @@ func deliveryOptions() []*option {
 // peerOptions returns the options that determine the peers and the contents of beats.
 func peerOptions() []*option {
 	return []*option{
-		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
+		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "name of this host, if not its own; of leave: any host"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
 			usage: "name of the service; without a target, beats are for it, not for the host",
@@ -180,7 +180,7 @@ func callOptions() []*option {
 		},
 		{
 			name: "quiet", commands: speaking, set: setSwitch(func(s *settings) *bool { return &s.quiet }),
-			usage: "do not print delivery failures; wrong settings are still printed",
+			usage: "do not print failures and refusals; wrong settings are still printed",
 		},
 		{
 			name: "config", value: fileValue, initial: defaultConfig(), commands: speaking, flagOnly: speaking, set: setNothing,

@@ -36,8 +36,11 @@ func TestDocumentsStayShort(t *testing.T) {
 	}
 }
 
-// prose returns a document without its blocks.
+var printedTable = regexp.MustCompile(`(?s)<!-- run: .*?<!-- end -->`)
+
+// prose returns a document without its blocks, and without the tables that "make bench" writes.
 func prose(document string) string {
+	document = printedTable.ReplaceAllString(document, "")
 	var outside strings.Builder
 	inside := false
 	for line := range strings.Lines(document) {

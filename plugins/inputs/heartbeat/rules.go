@@ -76,7 +76,7 @@ func inRule(number int, err error) error {
 
 func (r *Rule) check() error {
 	if r.Host == "" && r.Service == "" && r.IP == "" {
-		return errors.New("it matches nothing: set 'host', 'service' or 'ip'")
+		return errors.New("it has no condition: set 'host', 'service' or 'ip' (host = \"*\" matches all peers)")
 	}
 	if r.changesNothing() {
 		return errors.New("it changes nothing: set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +

@@ -82,7 +82,7 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"it matches nothing: set 'host'":                  {MissedBeats: &none},
+		"it has no condition: set 'host'":                 {MissedBeats: &none},
 		"it changes nothing":                              {Host: "a"},
 		"'ip' must be an address or a network":            {IP: "10.0.0.300", MissedBeats: new(int)},
 		`'host': "[" is not a glob`:                       {Host: "[", DeadAfter: durationOption(time.Minute)},
