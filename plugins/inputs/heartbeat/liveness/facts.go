@@ -99,9 +99,9 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	}
 }
 
-// isOldNews reports whether b, a beat of p that a mate received at the time at, reports
-// something known or outdated. doubt is the longest time that may have passed between the
-// sending of b and that time.
+// isOldNews reports whether b, a beat of p that a mate received, reports something known or
+// outdated. at is when the mate received b, and doubt is the longest time that may have passed
+// between the sending of b and at.
 func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {

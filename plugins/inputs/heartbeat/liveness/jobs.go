@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxJobs is how many running jobs, and how many ended jobs, are remembered of one peer.
+	// maxJobs is how many running jobs of one peer, and how many ended ones, are remembered.
 	maxJobs = 16
 	// lateStart is how long after the end of a job its start may still arrive.
 	lateStart = time.Minute

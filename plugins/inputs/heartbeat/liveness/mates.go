@@ -54,7 +54,7 @@ const (
 	// An end is still to be reported if this collector started within justBefore of it: a mate
 	// that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
-	// maxLives is how many earlier lives of its senders are remembered of a peer.
+	// maxLives is how many earlier lives of the senders of a peer are remembered.
 	maxLives = 4
 	// marksKept is how long a forgotten peer stays in Tracker.marks.
 	marksKept = 7 * 24 * time.Hour

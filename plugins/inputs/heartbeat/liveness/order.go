@@ -1,7 +1,7 @@
 // This file decides whether to trust a beat. It checks the order of the beat within its run,
 // whether it waited in a queue, whether a signed beat is a replay, and which user owns the
-// peer. A beat counts as a duplicate or as late only if it is certainly not newer than one
-// received before. A signed beat is refused if it may be a replay.
+// peer. A beat is accepted unless it is certainly not newer than one received before, has
+// waited too long, may be a replay, or comes from a user that may not beat for the peer.
 
 package liveness
 
@@ -22,7 +22,7 @@ const (
 )
 
 // maxLost is the most lost beats that are counted for one gap. A sender that skips more numbers
-// does not number its beats in order, and would make the total useless.
+// does not number its beats one by one, and would make the total useless.
 const maxLost = 1 << 20
 
 // A Run is one life of a sender on one of its paths to us. The sender numbers its beats

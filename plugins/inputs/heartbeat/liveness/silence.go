@@ -385,8 +385,8 @@ type awaitedBeat struct {
 	patience time.Duration // how late it may come
 }
 
-// awaitedBeatOf returns the beat of p that the tracker waits for at the time at. heard is the
-// time of the last beat. next is the first due time that is later than both that beat's due
+// awaitedBeatOf returns the beat of p that the tracker waits for at the given time. heard is
+// the time of the last beat. next is the first due time that is later than both that beat's due
 // time and the time after. ok is false if these are unknown.
 func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
@@ -465,8 +465,8 @@ func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 }
 
 // missStalled makes p unknown if one of its beats may have been lost because this collector did
-// not listen. The last tick before that was at the time at, and the wall clock then showed
-// from. This change is not an event.
+// not listen. from and at are the times of the last tick before that: from on the wall clock,
+// at since epoch. This change is not an event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {
