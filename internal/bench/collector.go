@@ -92,14 +92,14 @@ func (c *collector) reportAll(changes []*liveness.Transition) {
 }
 
 func (c *collector) Ticks() uint64                          { return c.ticks }
-func (c *collector) Able() (able, isolated bool)            { return true, c.tracker.Isolated() }
+func (c *collector) CanReport() (able, isolated bool)       { return true, c.tracker.Isolated() }
 func (c *collector) Flows() bool                            { return true }
 func (c *collector) Said() liveness.Said                    { return c.tracker.TakeSaid(c.now) }
 func (c *collector) Settle(question uint32)                 { c.tracker.Settle(question) }
 func (c *collector) Count() int                             { return c.tracker.Len() }
 func (c *collector) MatesChanged()                          { c.tracker.MatesChanged() }
 func (c *collector) Asked() (asked, spared int64)           { return c.tracker.Asked() }
-func (c *collector) LeaveToMate(until time.Time)            { c.reporter.LeaveToMate(until) }
+func (c *collector) DeferToMate(until time.Time)            { c.reporter.DeferToMate(until) }
 func (c *collector) ReportUntil(until time.Time)            { c.reporter.ReportUntil(until) }
 func (c *collector) RepeatRecent()                          { c.reporter.RepeatRecent() }
 func (c *collector) StopReporting()                         { c.reporter.StopReporting(c.now) }
@@ -108,7 +108,7 @@ func (c *collector) NoteReported(ago time.Duration, events []liveness.ReportedEv
 	c.reporter.NoteReported(events, ago, c.now)
 }
 
-func (c *collector) Contained(_ string, do func()) bool {
+func (c *collector) CatchPanic(_ string, do func()) bool {
 	do()
 	return true
 }

@@ -85,8 +85,8 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 	}
 }
 
-// dayOf returns the day with the given name. The first three letters of a name are enough. For any
-// other text it returns -1.
+// dayOf returns the day with the given name. The first three letters of a name are enough. dayOf
+// returns -1 for any other text.
 func dayOf(name string) int {
 	name = strings.ToLower(name)
 	return slices.IndexFunc(dayNames, func(day string) bool { return name == day || name == day[:3] })

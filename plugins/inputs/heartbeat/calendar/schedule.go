@@ -11,7 +11,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// maxShift is more than twice the time by which clocks are set when summer time begins or ends: an
+// maxShift is more than twice the time by which clocks change when summer time begins or ends: an
 // hour, or half an hour on Lord Howe Island.
 const maxShift = 3 * time.Hour
 
@@ -75,7 +75,7 @@ func (s *Schedule) String() string { return s.text + " " + s.zone.String() }
 
 // A Due is an instant at which a job is due. When clocks are set forward or back, a local time may
 // occur never or twice. Then the local time can mean either of two instants, and the job may run at
-// either.
+// either of them.
 type Due struct{ From, At time.Time } // the earlier and the later instant; mostly the same
 
 // After returns the first Due whose At is after t. It would return the zero Due if there were none,
@@ -100,14 +100,14 @@ func (s *Schedule) After(t time.Time) (first Due) {
 }
 
 // clocksSetNear reports whether clocks in the zone are set forward or back between from and to, or
-// up to maxShift before or after.
+// up to maxShift before or after that time.
 func (s *Schedule) clocksSetNear(from, to time.Time) bool {
 	start, end := from.In(s.zone).ZoneBounds()
 	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
 }
 
 // Before returns the last Due whose At is before t. It returns the zero Due if there is none in the
-// previous years.
+// years before t.
 func (s *Schedule) Before(t time.Time) (last Due) {
 	for back := max(s.apart, time.Hour); back < 8*366*24*time.Hour; back *= 4 {
 		for due := s.After(t.Add(-back)); due.At.Before(t) && !due.At.IsZero(); due = s.After(due.At) {
@@ -123,11 +123,10 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 // Apart returns approximately the longest time between two due instants.
 func (s *Schedule) Apart() time.Duration { return s.apart }
 
-// Awaited returns when the next beat is due after a beat at t. A beat counts for the last due
-// instant before it. But if it is only a little early for the next due instant, it counts for that
-// one, so that a peer whose clock is ahead of ours is not late. A beat is a little early if the
-// time to that instant is at most early, and at most a quarter of the time between the two
-// instants.
+// Awaited returns the time at which the next beat is due after a beat at t. A beat counts for the
+// last due instant before it. But if it is only a little early for the next due instant, it counts
+// for that one, so that a peer whose clock is ahead of ours is not late. At most the duration
+// early, and at most a quarter of the time between the two instants, counts as a little early.
 func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	next := s.After(t)
 	if last := s.Before(next.At); !last.At.IsZero() {
@@ -139,15 +138,16 @@ func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	return s.After(next.At)
 }
 
-// localTime returns the local time in the zone at t, as a time in UTC, where clocks are never set.
+// localTime returns the wall-clock time of the zone at t as a time in UTC, which has no clock
+// changes.
 func (s *Schedule) localTime(t time.Time) time.Time {
 	local := t.In(s.zone)
 	_, offset := local.Zone()
 	return local.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// instantsOf returns the instants at which the local time in the zone is clock. If clock is in a
-// skipped hour, it uses the offsets before and after the change.
+// instantsOf returns the instants at which the wall-clock time of the zone is clock. If clock is in
+// a skipped hour, instantsOf uses the offsets before and after the change.
 func (s *Schedule) instantsOf(clock time.Time) Due {
 	offset := func(near time.Time) time.Duration {
 		_, seconds := near.In(s.zone).Zone()

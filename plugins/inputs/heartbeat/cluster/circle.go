@@ -21,8 +21,8 @@ const (
 	// stalledAfter is the pause between ticks after which this collector counts as stalled. After a
 	// stall, its information is older than it seems, and it must process waiting messages first.
 	stalledAfter = 500 * time.Millisecond
-	// maxDelay is how much longer a message may travel than the fastest message. If it travels longer,
-	// it is ignored.
+	// maxDelay is how much longer a message may travel than the fastest one. A slower message is
+	// ignored.
 	maxDelay = 3 * time.Second
 	// drift is the inverse of the maximum drift between two monotonic clocks, which is 1 in 1000.
 	drift = 1000
@@ -65,11 +65,11 @@ type Circle struct {
 
 	question uint32 // the last one sent
 	open     []openQuestion
-	early    []earlyFact // facts from the time before we were ready
+	early    []earlyFact // facts from before we were ready
 
 	resumed        time.Time // when we resumed after a pause during which a mate took over; zero for never
 	mateReportedAt time.Time // when a mate that reports events last sent a presence before we were ready
-	readyAt        time.Time // since when we are ready; zero if we are not
+	readyAt        time.Time // when we became ready; zero if we are not
 	reports        bool
 	reporterLost   bool      // the mate that reported events was lost, and no collector has reported events since
 	substitutes    bool      // we report events although a mate takes precedence, because none reports any
@@ -112,8 +112,8 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
-// Begin replaces the start time of the circle with now. Until then, the start time is the time of
-// the call of NewCircle.
+// Begin sets the start time of the circle to now. Before that, it is the time at which NewCircle
+// was called.
 func (c *Circle) Begin(now time.Time) {
 	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
 }
@@ -205,8 +205,8 @@ func (c *Circle) sendFacts(to uint64, facts []liveness.Fact, now time.Time) {
 }
 
 // keepEarly keeps our own facts and the mates' facts until this collector is ready. The mate that
-// reports events must report the events of that time, but we can only send it the facts once it is
-// found. The record that it requests of an unknown peer does not count as news.
+// reports events must report the events of that time, but we cannot send it the facts before it is
+// found. A record that it requests because it does not know a peer would not count as news.
 func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	if c.ready(now) {
 		c.early = nil
@@ -276,7 +276,7 @@ func (c *Circle) sendReported(now time.Time) {
 // sendPresence sends a presence message to all mates, and probes mates that do not answer.
 func (c *Circle) sendPresence(now time.Time) {
 	c.presentedAt = now
-	able, isolated := c.peers.Able()
+	able, isolated := c.peers.CanReport()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.reports,
 		Hears: make(map[uint64]receipt),
@@ -301,8 +301,8 @@ func (c *Circle) probe(now time.Time) {
 	}
 }
 
-// Bye tells the mates that this collector stops, so that they do not report its events again. If
-// Telegraf may not have accepted all of them, Bye sends no goodbye, and the mates treat this
+// Bye informs the mates that this collector stops, so that they do not report its events again. If
+// Telegraf may not have accepted all events, Bye sends no goodbye, and the mates treat this
 // collector as if it had been killed.
 func (c *Circle) Bye(now time.Time) {
 	c.sendNews(now)
@@ -350,7 +350,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 }
 
-// process processes a message that a mate sent at the time now minus ago.
+// process processes a message from a mate; ago is how long ago the mate sent it.
 func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
 	if !m.accepts(k) {
 		return nil

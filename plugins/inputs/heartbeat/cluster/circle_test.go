@@ -63,16 +63,16 @@ func (d *desk) StartReporting(again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", again))
 }
 func (d *desk) ReportUntil(until time.Time)                        { d.until = until }
-func (d *desk) LeaveToMate(until time.Time)                        { d.joined = until }
+func (d *desk) DeferToMate(until time.Time)                        { d.joined = until }
 func (d *desk) StopReporting()                                     { d.want = append(d.want, "hush") }
 func (d *desk) RepeatRecent()                                      { d.again++ }
 func (*desk) TakeReported() []liveness.ReportedEvent               { return nil }
 func (*desk) NoteReported(time.Duration, []liveness.ReportedEvent) {}
 func (*desk) Ticks() uint64                                        { return 1 << 32 }
-func (d *desk) Able() (able, isolated bool)                        { return !d.idle, false }
+func (d *desk) CanReport() (able, isolated bool)                   { return !d.idle, false }
 func (d *desk) Flows() bool                                        { return !d.idle }
 func (*desk) Asked() (asked, spared int64)                         { return 0, 0 }
-func (*desk) Contained(_ string, do func()) bool                   { do(); return true }
+func (*desk) CatchPanic(_ string, do func()) bool                  { do(); return true }
 
 // pass lets time pass for desks that receive each other's messages.
 func pass(d time.Duration, desks ...*desk) {

@@ -1,7 +1,7 @@
 // Package cluster lets several collectors, which are each other's mates, work as one. Before a
 // collector reports a death, it asks its mates. It shares all information about peers with them.
-// Only one of the collectors reports events. The package knows peers in the terms of package
-// liveness. It knows no encoded beats, no metrics and no files.
+// Only one of the collectors reports events. The package uses the types of package liveness for
+// peers. It does not know encoded beats, metrics or files.
 package cluster
 
 import (
@@ -91,21 +91,21 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.peers.Contained("sending goodbye to the mates", func() { c.circle.Bye(time.Now()) })
+			c.peers.CatchPanic("sending goodbye to the mates", func() { c.circle.Bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.peers.Contained("processing a message from a mate", func() { c.circle.Receive(message, time.Now()) })
+			c.peers.CatchPanic("processing a message from a mate", func() { c.circle.Receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.CatchPanic("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		case <-ticker.C:
-			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.CatchPanic("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		}
 		c.publish()
 	}
 }
 
-// begin drops the messages received since Open was called, which may be long ago. Their age is
-// unknown, and mates send everything to a new collector anyway.
+// begin drops the messages received since Open was called. That may be long ago, so the age of the
+// messages is unknown. Mates send everything to a new collector anyway.
 func (c *Cluster) begin(now time.Time) {
 	for range len(c.bus.Received()) {
 		<-c.bus.Received()

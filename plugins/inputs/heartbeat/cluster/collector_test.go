@@ -340,16 +340,16 @@ func (c *collector) hangs() bool { return c.blocked > 0 && c.w.now-c.blocked >= 
 
 // What follows makes it Peers.
 
-func (c *collector) Ticks() uint64               { return c.ticks }
-func (c *collector) Able() (able, held bool)     { return !c.hangs(), c.tracker.Isolated() }
-func (c *collector) Flows() bool                 { return c.blocked == 0 }
-func (c *collector) Said() liveness.Said         { return c.tracker.TakeSaid(c.clock()) }
-func (c *collector) Settle(question uint32)      { c.tracker.Settle(question) }
-func (c *collector) Count() int                  { return c.tracker.Len() }
-func (*collector) News() <-chan struct{}         { return nil }
-func (c *collector) RepeatRecent()               { c.reporter.RepeatRecent() }
-func (c *collector) ReportUntil(until time.Time) { c.reporter.ReportUntil(until) }
-func (c *collector) LeaveToMate(until time.Time) { c.reporter.LeaveToMate(until) }
+func (c *collector) Ticks() uint64                { return c.ticks }
+func (c *collector) CanReport() (able, held bool) { return !c.hangs(), c.tracker.Isolated() }
+func (c *collector) Flows() bool                  { return c.blocked == 0 }
+func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.clock()) }
+func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
+func (c *collector) Count() int                   { return c.tracker.Len() }
+func (*collector) News() <-chan struct{}          { return nil }
+func (c *collector) RepeatRecent()                { c.reporter.RepeatRecent() }
+func (c *collector) ReportUntil(until time.Time)  { c.reporter.ReportUntil(until) }
+func (c *collector) DeferToMate(until time.Time)  { c.reporter.DeferToMate(until) }
 func (c *collector) StopReporting() {
 	c.reporter.StopReporting(c.clock())
 	c.w.tracef("%s hushes", c.name)
@@ -363,7 +363,7 @@ func (c *collector) NoteReported(ago time.Duration, events []liveness.ReportedEv
 	c.reporter.NoteReported(events, ago, c.clock())
 }
 
-func (*collector) Contained(_ string, do func()) bool { do(); return true }
+func (*collector) CatchPanic(_ string, do func()) bool { do(); return true }
 
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 

@@ -29,9 +29,9 @@ type mate struct {
 	answered   uint32        // our last question that it has answered
 	garbled    bool          // an invalid message from it was logged
 
-	// fastest is the travel time of the fastest message. It is the difference between the times of two
-	// clocks that started at different times, so it can only be compared with other travel times of
-	// the same mate.
+	// fastest is the travel time of the fastest message. It is the difference between two clocks
+	// that started at different times, so it can only be compared with other travel times of the
+	// same mate.
 	fastest   time.Duration
 	fastestAt time.Duration   // when it was measured; 0 for never
 	differs   map[string]bool // the differences that were logged
@@ -40,7 +40,7 @@ type mate struct {
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
 // excessDelay returns how much longer a message of m traveled than its fastest message. sent is a
-// time of the mate's clock, received is a time of our clock.
+// time on the mate's clock, and received is a time on our clock.
 func (m *mate) excessDelay(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
@@ -84,7 +84,7 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 }
 
 // markReplaced marks all other mates with the same name as replaced, because they have probably
-// ended. If one of them sends again, two collectors have the same name.
+// ended. If one of them sends a message again, two running collectors have the same name.
 func (c *Circle) markReplaced(m *mate) {
 	for _, other := range c.mates {
 		other.replaced = other.replaced || other != m && other.name == m.name
@@ -184,8 +184,8 @@ func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
-// startOver is called after a pause during which a mate has taken over. As after a start, this
-// collector must process waiting messages before it is ready.
+// startOver is called after a pause during which a mate has taken over. This collector must then
+// process waiting messages before it is ready, as after a start.
 func (c *Circle) startOver(now time.Time) {
 	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
 	c.setReporting(false, now)
@@ -286,7 +286,7 @@ func (c *Circle) setReporting(reports bool, now time.Time) {
 // fitterMates returns the mates that are fitter to report events than this collector, or equally
 // fit with a name that sorts first.
 func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
-	able, isolated := c.peers.Able()
+	able, isolated := c.peers.CanReport()
 	own := fitness(able, isolated, c.ready(now))
 	for _, m := range mates {
 		p := &m.presence
@@ -297,9 +297,9 @@ func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// shouldSubstitute reports whether this collector must report events although others take
-// precedence, because no reachable collector reports any. The others probably leave reporting to a
-// collector that this one cannot reach.
+// shouldSubstitute reports whether this collector must report events because no reachable collector
+// does, although others take precedence. The others probably leave reporting to a collector that
+// this one cannot reach.
 func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
@@ -329,12 +329,12 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 		return
 	}
 	c.readyAt = now
-	c.peers.LeaveToMate(c.mateReportedAt)
+	c.peers.DeferToMate(c.mateReportedAt)
 	c.sendPresence(now)
 }
 
 // mayHaveStartedTogether reports whether a mate whose name sorts first may have become ready at the
-// same time as this collector. If so, its next presence will report it ready.
+// same time as this collector. If so, the next presence of that mate will say that it is ready.
 func (c *Circle) mayHaveStartedTogether(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause

@@ -15,24 +15,23 @@ type Peers interface {
 
 	// Ticks returns how often the judge has judged silence.
 	Ticks() uint64
-	// Able reports whether Telegraf accepts metrics from this collector, and whether this collector is
-	// probably isolated from its peers.
-	Able() (able, isolated bool)
+	// CanReport reports whether Telegraf accepts metrics from this collector, and whether this
+	// collector is probably isolated from its peers.
+	CanReport() (able, isolated bool)
 	// Flows reports whether Telegraf has accepted all metrics of this collector.
 	Flows() bool
 	// Asked returns the total of peers about which mates were asked, and the total of peers that were
 	// not declared dead because a mate had later news.
 	Asked() (asked, spared int64)
-	// Contained calls do. If do panics, Contained logs the panic and returns false.
-	Contained(what string, do func()) bool
+	// CatchPanic calls do. If do panics, CatchPanic logs the panic and returns false.
+	CatchPanic(what string, do func()) bool
 }
 
 // Outgoing returns the information to send to mates.
 type Outgoing interface {
 	// News returns a channel that has an entry when there is something to send.
 	News() <-chan struct{}
-	// Said returns what has become known since the last call and must be sent to mates, or a part of
-	// it.
+	// Said returns the news since the last call that must be sent to mates, or a part of that news.
 	Said() liveness.Said
 	// Count returns the number of known peers.
 	Count() int
@@ -47,13 +46,13 @@ type Outgoing interface {
 
 // Incoming processes the information that mates send.
 type Incoming interface {
-	// HearWords processes words that a mate sent at the time now minus ago. It returns the hashes of
-	// the peers whose records the mate must send.
+	// HearWords processes words from a mate; ago is how long ago it sent them. It returns the
+	// hashes of the peers whose records the mate must send.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
 	// HearFact processes a fact: a beat that a mate has received.
 	HearFact(mate string, f *liveness.Fact)
-	// HearRecords processes requested records, which a mate sent at the time now minus ago. It returns
-	// the hashes of the peers whose records the mate needs from this collector.
+	// HearRecords processes requested records from a mate; ago is how long ago it sent them. It
+	// returns the hashes of the peers whose records the mate needs from this collector.
 	HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64)
 	// Settle notes that all reachable mates have answered the question with this number.
 	Settle(question uint32)
@@ -63,9 +62,9 @@ type Incoming interface {
 
 // Events controls which collector reports the events of peers. See package herald.
 type Events interface {
-	// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+	// DeferToMate leaves the events that this collector saw until the given time to the mate that
 	// reported events at that time. The mate has seen these events, too.
-	LeaveToMate(until time.Time)
+	DeferToMate(until time.Time)
 	// StartReporting lets this collector report events. It reports at once the events of the last 30 s
 	// that no mate has reported. If again is set, it also reports the others, because the mate may
 	// have been lost before it sent them to Telegraf.
@@ -80,7 +79,7 @@ type Events interface {
 	// RepeatRecent makes the next TakeReported return the events of the last 30 s again, for a mate
 	// that may have missed them.
 	RepeatRecent()
-	// NoteReported notes that a mate has reported events. The mate sent the message about them at the
-	// time now minus ago.
+	// NoteReported notes that a mate has reported events; ago is how long ago it sent the message
+	// about them.
 	NoteReported(ago time.Duration, events []liveness.ReportedEvent)
 }

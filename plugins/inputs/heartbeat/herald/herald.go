@@ -1,6 +1,6 @@
 // Package herald decides whether this collector reports an event of a peer, or leaves the event to
 // a mate. The collector that reports the events is called the herald. The package knows the
-// transitions of peers and the events that mates have reported. It never knows the names of the
+// transitions of peers and the events that mates have reported. It does not know the names of the
 // mates, how messages reach them, or how an event is encoded.
 package herald
 
@@ -14,8 +14,8 @@ import (
 const (
 	// Kept is how long this collector keeps an event that it left to a mate.
 	Kept = 30 * time.Second
-	// overdueAfter is how long a mate has to report the next event of a peer that this collector
-	// reported last. The mate may have to wait for an answer first.
+	// overdueAfter is how much time a mate has to report the next event of a peer, if this
+	// collector reported the previous one. The mate may have to wait for an answer first.
 	overdueAfter = liveness.AnswerTime + time.Second
 	// followUpFor is how long, after a mate takes over reporting, this collector still reports later
 	// events of a peer that it last reported alive.
@@ -74,7 +74,7 @@ func New(mates bool, now time.Time) *Reporter { return &Reporter{mates: mates, b
 // NothingReported reports whether no event was reported since the last TakeReported.
 func (r *Reporter) NothingReported() bool { return len(r.reported) == 0 }
 
-// ReportUntil lets this collector report events only before the time until. After that, a mate may
+// ReportUntil lets this collector report events only before the given time. After that, a mate may
 // take over.
 func (r *Reporter) ReportUntil(until time.Time) { r.until = until }
 
@@ -101,7 +101,8 @@ type ownReport struct {
 
 // NoteRestored notes the state that a peer had at the end of this collector's previous run. The
 // collector may have reported that state while it could not reach its mates. Reports that mates
-// have sent since the start of this run are later, even if the peer is restored after they arrive.
+// have sent since the start of this run count as later, even if they arrive before the peer is
+// restored.
 func (r *Reporter) NoteRestored(id liveness.ID, state liveness.State) {
 	if r.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
 		r.note(id, ownReport{at: r.began})
@@ -136,7 +137,7 @@ func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
 
 // mustFollowUp reports whether this collector must report an event of a peer at the given time,
 // because it was the one that last reported the peer's state. If it last reported the peer alive,
-// this ends soon, and the mate that reports events takes over.
+// it does so only for a short time, and then leaves the peer to the mate that reports events.
 func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
 	ours, reported := r.own[id]
 	theirs := r.changedElsewhere(id)
@@ -146,8 +147,8 @@ func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
 	return !ours.well || at.Sub(r.stopped) < followUpFor || at.Sub(ours.at) < followUpFor
 }
 
-// changedElsewhere returns when a mate last reported a change of state of a peer, or the zero
-// Time.
+// changedElsewhere returns the time at which a mate last reported a change of state of a peer, or
+// the zero Time.
 func (r *Reporter) changedElsewhere(id liveness.ID) time.Time {
 	if at, known := r.others.changes[id.Hash()]; known {
 		return at
@@ -224,15 +225,15 @@ func (r *Reporter) dropOld(now time.Time) {
 	r.kept, r.checked = r.kept[n:], max(r.checked-n, 0)
 }
 
-// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// DeferToMate leaves the events that this collector saw until the given time to the mate that
 // reported events at that time. This collector did not yet know what its mates knew, so many of
 // these events were not new.
-func (r *Reporter) LeaveToMate(until time.Time) { r.leftUntil = until }
+func (r *Reporter) DeferToMate(until time.Time) { r.leftUntil = until }
 
-// withoutLeftToMate drops the events that LeaveToMate left to a mate. If that mate was lost, it
-// keeps the end of each peer and the events after it. It always keeps events of a peer whose latest
-// state this collector reported.
-func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent {
+// dropDeferred drops the events that DeferToMate left to a mate. If that mate was lost,
+// dropDeferred keeps the end of each peer and the events after that end. It always keeps the events
+// of a peer whose latest state this collector reported.
+func (r *Reporter) dropDeferred(events []keptEvent, lost bool) []keptEvent {
 	ended := make(map[liveness.ID]bool)
 	return slices.DeleteFunc(events, func(k keptEvent) bool {
 		over := k.change.State == liveness.Dead || k.change.State == liveness.Left
@@ -245,13 +246,13 @@ func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent 
 }
 
 // StartReporting lets this collector report events from now on. It returns those events of the last
-// 30 s that this collector must report now. If again is set, it returns all events of the last 30
-// s. If not, the mate has reported all events that it knew: then it returns only events that no
-// mate has reported, without doubts that are over.
+// 30 s that this collector must report now. If again is set, these are all events. If not, the mate
+// has reported all events that it knew, and StartReporting returns only events that no mate has
+// reported, without doubts that are over.
 func (r *Reporter) StartReporting(again bool, now time.Time) (late []*liveness.Transition) {
 	r.reporting, r.until = true, time.Time{}
 	r.dropOld(now)
-	r.kept = r.withoutLeftToMate(r.kept, again)
+	r.kept = r.dropDeferred(r.kept, again)
 	if !again {
 		r.kept = r.withoutPastDoubts(r.kept)
 	}
@@ -291,8 +292,8 @@ func (r *Reporter) withoutPastDoubts(events []keptEvent) []keptEvent {
 	return slices.DeleteFunc(events, func(k keptEvent) bool { return k.change == nil })
 }
 
-// NoteReported notes that a mate has reported events. The mate sent the message about them at the
-// time now minus ago.
+// NoteReported notes that a mate has reported events; ago is how long ago it sent the message about
+// them.
 func (r *Reporter) NoteReported(events []liveness.ReportedEvent, ago time.Duration, now time.Time) {
 	if r.others.events == nil || len(r.others.events)+len(events) > maxIDs || now.Sub(r.othersSince) > idsKept {
 		r.older, r.othersSince = r.others, now

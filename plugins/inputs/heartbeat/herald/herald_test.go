@@ -243,7 +243,7 @@ func TestHeraldJoins(t *testing.T) {
 			require.False(t, h.Admit(change, now))
 		}
 		require.False(t, h.Admit(of("new", liveness.Alive, liveness.Changed, 7), now.Add(1)))
-		h.LeaveToMate(now)
+		h.DeferToMate(now)
 		require.Equal(t, want, idsOf(h.StartReporting(lost, now.Add(time.Second))), "the mate was lost: %t", lost)
 	}
 }

@@ -84,8 +84,8 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 }
 
 // pidOf returns the pid that a beat is about. For a process that beats for itself over a Unix
-// socket, this is its pid in our namespace: in a namespace that it creates, a process can choose
-// its pid.
+// socket, this is its pid in our namespace, because a process can choose its pid in a namespace
+// that it creates.
 func pidOf(b *wire.Beat, from *Speaker) uint32 {
 	if from.PID != 0 && b.PID != 0 && !b.Watched {
 		return from.PID // verify has checked that b.PID is the same process
@@ -110,7 +110,7 @@ func isLocal(addr netip.Addr) bool {
 	return addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast()
 }
 
-// appendLabels appends to dst the tags whose keys are in keys. These become tags of metrics.
+// appendLabels appends to dst the tags whose keys are in keys. These tags become tags of metrics.
 func appendLabels(dst []liveness.Label, tags []wire.Label, keys []string) []liveness.Label {
 	for _, tag := range tags {
 		if slices.Contains(keys, tag.Key) {
@@ -151,7 +151,7 @@ func milliseconds(n int64) time.Duration {
 	return time.Duration(min(n, longest)) * time.Millisecond
 }
 
-// Reasons for which this package refuses beats.
+// Reasons why this package refuses beats.
 const (
 	ReasonNobody      wire.Reason = "nobody"    // the beat has neither host nor address
 	ReasonMaxPeers    wire.Reason = "max_peers" // the limit of known peers is reached

@@ -10,7 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// metered returns acc in a wrapper that records whether Telegraf accepts metrics.
+// metered wraps acc to record whether Telegraf accepts metrics.
 func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -19,7 +19,7 @@ func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	return &meter{acc, &j.flow, reuses}
 }
 
-// Gather emits the metrics of all peers, and returns after that.
+// Gather emits the metrics of all peers. It returns when they are emitted.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
 	select {
@@ -43,8 +43,8 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 		case <-j.queue.filled:
 			j.add(to, j.queue.take())
 		case done := <-j.gathers:
-			j.Contained("gathering the metrics of peers", func() { j.emitPeers(to) })
-			j.Contained("gathering the metrics of the collector", func() {
+			j.CatchPanic("gathering the metrics of peers", func() { j.emitPeers(to) })
+			j.CatchPanic("gathering the metrics of the collector", func() {
 				j.emitOwn(to, own, time.Now().Truncate(time.Millisecond))
 			})
 			close(done)
@@ -55,10 +55,10 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 	}
 }
 
-// emitPeers emits the metrics of all peers. Queued items are older than the views taken at the same
-// moment, so they are emitted first. emitPeers goes through the peers from the last to the first.
-// If a peer is forgotten meanwhile, the last peer gets its number: that peer has been emitted
-// already, and may be emitted again.
+// emitPeers emits the metrics of all peers. Items that are in the queue when a view is taken are
+// older than the view, so they are emitted first. emitPeers goes through the peers from the last to
+// the first. If a peer is forgotten meanwhile, the last peer gets its number: that peer has been
+// emitted already, and may be emitted again.
 func (j *Judge) emitPeers(acc *meter) {
 	views := make([]liveness.View, 0, batchSize)
 	for next, more := j.Count(), true; more; more = next > 0 {
@@ -113,7 +113,7 @@ func (j *Judge) health() health {
 // add emits items to acc. If emitting one item panics, the others are still emitted.
 func (j *Judge) add(acc *meter, items []queueItem) {
 	for len(items) > 0 {
-		j.Contained("emitting", func() {
+		j.CatchPanic("emitting", func() {
 			for len(items) > 0 {
 				item := items[0]
 				items = items[1:]
@@ -152,8 +152,8 @@ type flow struct {
 	since  time.Time        // when it was first seen
 }
 
-// accepts reports whether Telegraf accepts metrics, that is, no metric has been waiting for long.
-// It must not be called concurrently.
+// accepts reports whether Telegraf accepts metrics, that is, whether no metric has been waiting for
+// long. It must not be called concurrently.
 func (f *flow) accepts(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now

@@ -11,8 +11,8 @@ import (
 // forgottenNamed is the maximum number of forgotten peers that one log line names.
 const forgottenNamed = 10
 
-// logForgotten logs which dead peers were forgotten, because alerts about them end then. It logs at
-// most once a minute. It must not be called with j.mu held, because a log may be slow.
+// logForgotten logs which dead peers were forgotten, because their alerts end then. It logs at most
+// once a minute. It must not be called with j.mu held, because a log may be slow.
 func (j *Judge) logForgotten(now time.Time) {
 	if gone := j.takeForgotten(now); len(gone) > 0 {
 		names := make([]string, 0, forgottenNamed)

@@ -1,7 +1,6 @@
 // Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf. Its inputs are
 // beats and ticks. Its outputs are metrics, and a queue keeps them in order. No other package names
-// measurements, tags or fields. The package knows beats and verdicts, but no sockets, state files
-// or secrets.
+// measurements, tags or fields. The package does not know sockets, state files or secrets.
 package judge
 
 import (
@@ -127,7 +126,7 @@ func (j *Judge) warnOfConflict(conflict *liveness.Transition) {
 	}
 }
 
-// placeOf returns how log messages name the source of a beat.
+// placeOf returns the text that names the source of a beat in log messages.
 func placeOf(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return "a unix socket"
@@ -177,9 +176,9 @@ func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Add
 	j.enqueue(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
-// KeepTime lets the tracker judge silence at each tick until ctx ends. It first waits for deaf,
-// which is how long the collector was not listening. The reason is TCP's backoff: after an outage,
-// TCP may wait as long again before it retries.
+// KeepTime lets the tracker judge silence at each tick until ctx ends. deaf is how long the
+// collector was not listening. KeepTime first waits that long, because TCP backs off: after an
+// outage, TCP may wait that long again before it retries.
 func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()
@@ -213,8 +212,8 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 			j.queue.pushLate(j.reporter.TakeOverdue(now))
 		}
 	}
-	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
-		j.Contained("rebuilding the verdicts", func() { j.rebuild(now) })
+	if !j.CatchPanic("judging silence", func() { more = j.judgeSilence(now) }) {
+		j.CatchPanic("rebuilding the verdicts", func() { j.rebuild(now) })
 	}
 	if !more {
 		j.ticks.Add(1)

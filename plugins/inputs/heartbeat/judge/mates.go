@@ -6,8 +6,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// This file exchanges information about peers with other collectors. See the interface Peers of
-// package cluster. Each call locks the Judge only while it processes a limited number of peers.
+// This file exchanges information about peers with other collectors. The methods implement the
+// interface Peers of package cluster. Each call locks the Judge only while it processes a limited
+// number of peers.
 
 // blockedAfter is how long Telegraf may take to accept a metric before it counts as blocked.
 const blockedAfter = 3 * time.Second
@@ -34,9 +35,9 @@ func (j *Judge) wakeMates() {
 // Ticks returns how often the Judge has judged silence.
 func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
 
-// Able reports whether Telegraf accepts metrics from this collector, and whether this collector is
-// probably isolated from its peers.
-func (j *Judge) Able() (able, isolated bool) {
+// CanReport reports whether Telegraf accepts metrics from this collector, and whether this
+// collector is probably isolated from its peers.
+func (j *Judge) CanReport() (able, isolated bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.flow.accepts(time.Now()), j.tracker.Isolated()
@@ -45,7 +46,7 @@ func (j *Judge) Able() (able, isolated bool) {
 // Flows reports whether Telegraf has accepted all metrics passed to it.
 func (j *Judge) Flows() bool { return j.flow.idle() }
 
-// Said returns what has become known since the last call and must be sent to mates.
+// Said returns the news since the last call that must be sent to mates, or a part of that news.
 func (j *Judge) Said() liveness.Said {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -94,7 +95,7 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	return records
 }
 
-// HearWords processes words that a mate sent at the time now minus ago. It returns the hashes of
+// HearWords processes words from a mate; ago is how long ago it sent them. It returns the hashes of
 // the peers whose records the mate must send.
 func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	j.mu.Lock()
@@ -111,7 +112,7 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.enqueue(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// HearRecords processes requested records, which a mate sent at the time now minus ago. It returns
+// HearRecords processes requested records from a mate; ago is how long ago it sent them. It returns
 // the hashes of the peers whose records the mate needs from this collector.
 func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
@@ -129,12 +130,12 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// LeaveToMate leaves all events that this collector saw before or at until to the mate that
+// DeferToMate leaves the events that this collector saw until the given time to the mate that
 // reported events at that time.
-func (j *Judge) LeaveToMate(until time.Time) {
+func (j *Judge) DeferToMate(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.reporter.LeaveToMate(until)
+	j.reporter.DeferToMate(until)
 }
 
 // StartReporting lets this collector report the events of peers. It reports at once the events of
@@ -174,8 +175,8 @@ func (j *Judge) RepeatRecent() {
 	j.reporter.RepeatRecent()
 }
 
-// NoteReported notes that a mate has reported events. The mate sent the message about them at the
-// time now minus ago.
+// NoteReported notes that a mate has reported events; ago is how long ago it sent the message about
+// them.
 func (j *Judge) NoteReported(ago time.Duration, events []liveness.ReportedEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

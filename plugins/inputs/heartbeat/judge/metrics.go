@@ -20,8 +20,8 @@ import (
 )
 
 // The measurements. All series of a peer, except the series of its beats, have only the tags that
-// identify the peer. So they continue after a restart of the peer or the collector, and after a
-// change of address.
+// identify the peer. So these series continue after a restart of the peer or the collector, and
+// after a change of address.
 const (
 	measurementBeat      = "heartbeat"           // each beat
 	measurementPeer      = "heartbeat_peer"      // each peer, at each Gather and change
@@ -42,7 +42,7 @@ var OwnFields = []string{
 	"conflicts_total", "down_seconds", "exit_code", "lasted_seconds", "id",
 }
 
-// fieldPrefix is the prefix of the names of fields that a sender chooses. With the prefix, they
+// fieldPrefix is the prefix of the names of fields that a sender chooses. The prefix makes them
 // differ from our own fields in every output. Without it, a field "peer_dead" of "heartbeat" would
 // become heartbeat_peer_dead in Prometheus, like our own metric.
 const fieldPrefix = "x_"
@@ -51,7 +51,7 @@ const fieldPrefix = "x_"
 // a sender are floats.
 const textSuffix = "_text"
 
-// For frequent metrics, the tags and fields are added one by one: with a map, this would need twice
+// For frequent metrics, the tags and fields are added one by one: passing a map would need twice
 // the memory and two thirds more time (decision 0016).
 
 // beatMetric returns the metric of one beat.
@@ -100,7 +100,7 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	return m
 }
 
-// freeField returns the name and value with which a field of a sender is emitted. The name depends
+// freeField returns the name and value that are emitted for a field of a sender. The name depends
 // on the type, because InfluxDB rejects a whole beat if one field has a different type than before.
 func freeField(field wire.Field) (name string, value any) {
 	name, value = fieldPrefix+field.Key, field.Value
@@ -205,8 +205,8 @@ func isDown(v *liveness.View) bool {
 	return held || v.State == liveness.Suspect || v.State == liveness.Dead
 }
 
-// downMetric returns the metric for a peer that is down. The metric says since when the peer has
-// been down, and why.
+// downMetric returns the metric for a peer that is down. The metric says when the peer went down,
+// and why.
 func downMetric(v *liveness.View) telegraf.Metric {
 	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
 	addIdentity(m, v)

@@ -10,9 +10,10 @@ import (
 // rebuildPause is the minimum time between two rebuilds of the tracker.
 const rebuildPause = time.Minute
 
-// Contained calls do, and reports whether do returned normally. A panic of do is counted and
-// logged. An uncaught panic would end the process, which may be Telegraf with all its plugins.
-func (j *Judge) Contained(what string, do func()) (ok bool) {
+// CatchPanic calls do, and reports whether do returned normally. If do panics, CatchPanic counts
+// and logs the panic. An uncaught panic would end the process, which may be Telegraf with all its
+// plugins.
+func (j *Judge) CatchPanic(what string, do func()) (ok bool) {
 	defer func() {
 		if ok {
 			return
@@ -40,7 +41,7 @@ func (j *Judge) rebuild(now time.Time) {
 	old, fresh := j.tracker, liveness.New(j.options.Rules, now)
 	fresh.GoOnAsking(old)
 	for i := range old.Len() {
-		j.Contained("restoring a peer", func() {
+		j.CatchPanic("restoring a peer", func() {
 			r := old.Record(i, now)
 			fresh.Restore(&r, now, now)
 		})

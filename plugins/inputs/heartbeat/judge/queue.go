@@ -15,7 +15,7 @@ import (
 const queueLimit = 1 << 16
 
 // A queueItem is an item of a queue: a metric, or a change. The metrics of a change are built when
-// it leaves the queue, so that judging does not have to wait.
+// the change leaves the queue, so that judging does not have to wait.
 type queueItem struct {
 	metric telegraf.Metric
 	change *liveness.Transition
@@ -58,7 +58,7 @@ func (q *queue) pushChange(change liveness.Transition, event bool) {
 	q.push(queueItem{change: &change, event: event})
 }
 
-// pushLate queues events of changes that were queued before without the event.
+// pushLate queues the events of changes that were queued earlier without their events.
 func (q *queue) pushLate(changes []*liveness.Transition) {
 	for _, change := range changes {
 		q.push(queueItem{change: change, event: true, late: true})

@@ -10,7 +10,7 @@ import (
 // API.
 
 // Peers returns the details of all peers in no particular order. It releases the lock after each
-// batch of peers, so a peer may appear twice if another one is forgotten meanwhile.
+// batch of peers, so a peer may appear twice if another peer is forgotten meanwhile.
 func (j *Judge) Peers() []liveness.Details {
 	next := j.Count()
 	all := make([]liveness.Details, 0, next)

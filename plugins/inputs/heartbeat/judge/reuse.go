@@ -8,9 +8,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A reuser is an accumulator that calls the Reuse method of a metric, if the metric has one, after
-// writing the metric. Telegraf's own accumulator only passes metrics on, and does not know when
-// they are written.
+// A reuser is an accumulator that, after writing a metric, calls its Reuse method, if it has one.
+// Telegraf's own accumulator only passes metrics on, and does not know when they are written.
 type reuser interface {
 	// Reuses only marks the accumulator as a reuser.
 	Reuses()

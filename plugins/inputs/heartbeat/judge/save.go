@@ -16,7 +16,7 @@ func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 	defer j.mu.Unlock()
 	for i := range records {
 		r := &records[i]
-		j.Contained("restoring a peer", func() {
+		j.CatchPanic("restoring a peer", func() {
 			j.enqueue(j.tracker.Restore(r, saved, now))
 			j.reporter.NoteRestored(r.ID, r.State)
 		})

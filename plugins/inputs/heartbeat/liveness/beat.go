@@ -1,9 +1,9 @@
-// Observe processes a beat. First it decides whether the beat is to be trusted, so that a
-// refused beat changes nothing. Then it finds the peer that the beat is about, places the
-// beat in the order of its run, finds the process that it is about, notes when it arrived,
-// learns the schedule, and applies what the beat reports. Transitions are reported last, so
-// that they show the peer as it is after the beat. Nearly all beats only report that their
-// peer is still alive; they take a shorter path with the same result.
+// Observe processes a beat. First it decides whether to trust the beat, so that a refused beat
+// changes nothing. Then it finds the peer that the beat is about, places the beat in the order
+// of its run, finds the process that the beat is about, notes when the beat arrived, learns the
+// schedule, and applies what the beat reports. Transitions are reported last, so that they show
+// the peer as it is after the beat. Nearly all beats only report that their peer is still
+// alive; they take a shorter path with the same result.
 
 package liveness
 
@@ -44,9 +44,9 @@ type Outcome struct {
 	Transitions []Transition
 }
 
-// Observe processes a beat that was received at now. It returns the fate of the beat and every
-// transition that the beat causes. Only the fates Accepted, Limited, Duplicate, Late and Begun
-// change anything; nothing is kept of any other beat.
+// Observe processes a beat received now. It returns the fate of the beat and every transition
+// that the beat causes. Only the fates Accepted, Limited, Duplicate, Late and Begun change
+// anything; nothing is kept of any other beat.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
 	if p, at := t.peerOf(b), now.Sub(t.epoch); p != nil && t.isRoutine(p, b, at, now) {
@@ -139,8 +139,7 @@ func (p *past) undisturbed() bool {
 		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// noteRoutine processes b, for which isRoutine is true. The result is the same as the result
-// of observeAny.
+// noteRoutine processes b, a routine beat of p. The result is the same as from observeAny.
 func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)
@@ -161,7 +160,7 @@ func (t *Tracker) noteRoutine(p *peer, b *Beat, at time.Duration, now time.Time)
 	return out
 }
 
-// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender.
+// unknownGoodbye reports whether b is a goodbye from an unknown sender for an unknown peer.
 // Such a goodbye changes nothing. The first beat of a job that ended at once is a goodbye too,
 // but it carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
@@ -246,9 +245,9 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	return out
 }
 
-// accept processes a beat of p that is not known to be older than the previous one. steps is
-// by how many beats it follows the previous one, or 0 if that is unknown; run is the latest
-// run of p before b.
+// accept processes a beat of p that is not known to be older than the previous one. steps is 1
+// if it directly follows the previous one, 2 if one beat is missing between them, and so on; 0
+// if that is unknown. run is the latest run of p before b.
 func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
@@ -304,7 +303,7 @@ const (
 	strangeProcess              // an unknown one whose first beat reports its end, while another process is alive
 )
 
-// identify returns the process of p that b is about, and how it matches. An unknown process
+// identify returns the process of p that b is about, and how b matches it. An unknown process
 // becomes the current one, unless its first beat reports its end while another process is
 // alive.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
@@ -457,7 +456,7 @@ func step(perSecond int) time.Duration {
 	return time.Second / time.Duration(min(perSecond, maxRate))
 }
 
-// relabel merges labels into those of p: a label that a beat omits is kept. If a value
+// relabel merges labels into the labels of p: a label that a beat omits is kept. If a value
 // changes, p continues in another series and the old series gets a last point: otherwise the
 // old series would show p as alive in the database forever.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
@@ -491,9 +490,8 @@ func merge(labels, added []Label) []Label {
 	return merged
 }
 
-// applyReport applies what a beat reports about o, a process of p: that it is alive, has
-// ended, or is expected again. known is true if the run of the beat is known from earlier
-// beats.
+// applyReport applies what a beat reports about o, a process of p: that o is alive, has ended,
+// or is expected again. known is true if the run of the beat is known from earlier beats.
 func (t *Tracker) applyReport(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
 		t.locate(p, b, now)
@@ -590,8 +588,8 @@ func (p *peer) noteHealth(reported Health) {
 	p.health = reported
 }
 
-// emitEvent reports the event of a beat from addr, if there is one and p does not send too
-// much.
+// emitEvent reports event, which a beat from addr implies, unless event is noEvent or p sends
+// too much.
 func (t *Tracker) emitEvent(p *peer, event Event, addr netip.Addr, now time.Time) {
 	if event != noEvent && !t.overRate {
 		t.emit(p, Transition{Event: event, Previous: p.state, Other: addr}, now)

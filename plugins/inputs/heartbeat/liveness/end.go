@@ -36,12 +36,12 @@ const (
 	GivenUp              // by the collector's kernel, because nothing answers
 )
 
-// ConnEnded notes that a connection from an address has ended at now; the zero Addr stands for
-// a Unix socket. A closed connection proves only that the process that held it has ended. So a
-// process is lost with its last connection, and only if that connection, or another one that
-// has ended since its latest beat, was long: a sender that connects for each beat is not lost
-// after each beat. The end of a carrier proves nothing about the processes that it reports on.
-// If the connection has many peers, the tick processes them.
+// ConnEnded notes that a connection has ended. from is its remote address; the zero Addr stands
+// for a Unix socket. A closed connection proves only that the process at its other end has
+// ended. So a process is lost with its last connection, and only if that connection, or another
+// one that has ended since its latest beat, was long: a sender that connects for each beat is
+// not lost after each beat. The end of a carrier's connection proves nothing about the
+// processes whose beats it delivers. If the connection has many peers, the tick processes them.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
 	if _, carries := t.carriers[carrier{conn: conn}]; carries {
@@ -68,7 +68,7 @@ type connEnd struct {
 	verdict time.Duration // at on the verdict clock
 }
 
-// endSome is endLinks for at most n peers of a connection. It returns how many there were.
+// endSome calls endLinks for at most n peers of a connection, and returns their number.
 func (t *Tracker) endSome(e *connEnd, n int) int {
 	some := t.conns.takeSome(e.conn, n)
 	for _, p := range some {
@@ -88,7 +88,7 @@ func (t *Tracker) endLinks(p *peer, e *connEnd, now time.Time) {
 	}
 }
 
-// endLink removes a connection of o, a process of p, that has ended, and applies the
+// endLink removes from o, a process of p, a connection that has ended, and applies the
 // consequences.
 func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	long := o.linkOver(e.conn).long
@@ -105,13 +105,13 @@ func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	case e.end == EndedByUs || !o.lostLong:
 		t.endVisit(p)
 	case !o.hasConn() && !o.connless:
-		t.lose(p, o, e, now)
+		t.connectionLost(p, o, e, now)
 	}
 }
 
-// lose handles the end of the last connection of o, a process of p. The peer is suspect at
-// once; how soon it is dead depends on the kind of end.
-func (t *Tracker) lose(p *peer, o *process, e *connEnd, now time.Time) {
+// connectionLost handles the end of the last connection of o, a process of p. The peer is
+// suspect at once; how soon it is dead depends on the kind of end.
+func (t *Tracker) connectionLost(p *peer, o *process, e *connEnd, now time.Time) {
 	t.vacant.add(p)
 	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
 		return
@@ -156,9 +156,9 @@ func (e End) evidence() Reason {
 }
 
 // grace returns how long o has to beat again, and whether the end of its connection shortens
-// its deadline. The deadline stays as it is if o is watched from outside, because only the
-// watcher has ended, and if the collector's kernel gave up, because the kernel has already
-// waited long enough.
+// its deadline. If o is watched from outside, the deadline does not change, because only the
+// watcher has ended. If the collector's kernel gave up, the deadline does not change either,
+// because the kernel has already waited long enough.
 func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	switch {
 	case o.watched, end == GivenUp:
@@ -197,8 +197,8 @@ func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, 
 	}
 }
 
-// affected returns a function that reports whether a process of p has ended, if b reports the
-// end of o.
+// affected returns a function that reports whether a process of p has ended, given that b
+// reports the end of o.
 func (p *peer) affected(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
 		return func(x *process) bool { return x == o }
@@ -353,11 +353,11 @@ func (t *Tracker) expectNoMore(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// keepPromise closes the window of p if a beat within the window keeps the promise. After an
-// announcement by hand, the peer must come back as another process or after a reboot, because
-// the announced process beats until it is stopped (Tracker.applyReport). If the sender made
-// the promise for itself, it keeps the promise when its next run reports on p, even if that
-// run reports a death.
+// keepPromise closes the window of p if a beat within the window keeps the promise. If the
+// promise was made by hand, the peer must come back as another process or after a reboot,
+// because the announced process beats until it is stopped (Tracker.applyReport). If the sender
+// made the promise for itself, it keeps the promise when its next run reports on p, even if
+// that run reports a death.
 func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
 		t.endPromise(p, now.Sub(t.epoch))

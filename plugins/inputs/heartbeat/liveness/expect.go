@@ -91,7 +91,7 @@ func (all *expectations) add(expected Expected) {
 	}
 }
 
-// of returns the expectations that p may meet or be the placeholder of.
+// of returns the expectations that p may meet, or whose placeholder it may be.
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
 		goOn := true
@@ -104,8 +104,9 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	}
 }
 
-// lists reports whether the operator names the host of b, which covers all that runs there, or
-// its address. A peer that the operator names has a placeholder, so it is known already.
+// lists reports whether the operator names the address of b, or its host, which covers all
+// services of that host. A peer that the operator names has a placeholder, so it is known
+// already.
 func (all *expectations) lists(b *Beat) bool {
 	if len(all.byID[ID{Source: b.ID.Source, Service: HostService}]) > 0 {
 		return true
@@ -183,7 +184,7 @@ func (t *Tracker) addPlaceholder(e *expectation, now time.Time) {
 	}
 }
 
-// placeholder returns the placeholder of e, and adds one if there is none.
+// placeholder returns the placeholder of e. It adds one if there is none.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	p := t.lookUp(e.id())
 	if p != nil && !p.expected {
@@ -283,9 +284,9 @@ func (t *Tracker) lastExpected(p *peer) bool {
 	return false
 }
 
-// othersAt reports whether another peer than p meets the expectation of an address. Most are
-// found on the host of p. The search is limited, because it runs for every peer that a tick
-// would forget; if it finds no other peer within the limit, p is kept longer.
+// othersAt reports whether another peer than p meets the expectation of an address. Such peers
+// are usually on the host of p. The search is limited, because it runs for every peer that a
+// tick would forget; if it finds no other peer within the limit, p is kept longer.
 func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 	const far = 1000
 	others := func(other *peer) bool { return other != p && e.fits(other) }
@@ -305,12 +306,12 @@ func (t *Tracker) awaits(b *Beat) bool {
 }
 
 const (
-	// maxNearby is how many peers of a host, or how many hosts, are searched for similar
+	// maxNearby is the most peers of a host, or the most hosts, that are searched for similar
 	// names. There is a limit because the lock is held during the search.
 	maxNearby = 10_000
 	// maxNear is how many similar names are returned.
 	maxNear = 3
-	// nearby is by how many letters similar names may differ.
+	// nearby is the most letters in which similar names may differ.
 	nearby = 2
 )
 

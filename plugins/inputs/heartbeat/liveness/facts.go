@@ -1,9 +1,10 @@
 // This file processes the full reports of mates. Facts are beats that report more than a sign
-// of life. Records are sent for peers about which a mate knows more, as its words have shown.
-// This file also settles ends that differ: collectors may have seen different ends of a peer,
-// such as a goodbye that reached only one of them, a silence, the end of the process, or the
-// end of an earlier life of the sender. The rules here make them agree on one end. A late
-// report over a slow path does not override better knowledge. No wall clock is used to decide.
+// of life. If the words of a mate show that it knows more about a peer, this collector requests
+// the record of the peer. This file also settles ends that differ: collectors may have seen
+// different ends of a peer, such as a goodbye that reached only one of them, a silence, the end
+// of the process, or the end of an earlier life of the sender. The rules here make them agree
+// on one end. A late report over a slow path does not override better knowledge. No wall clock
+// is used to decide.
 
 package liveness
 
@@ -13,8 +14,9 @@ import (
 	"time"
 )
 
-// HearFact processes a beat that a mate received ago before now. The beat is no sign of life
-// for this collector, but its report applies: another process, an end, or a promise.
+// HearFact processes a beat that a mate received. f.Ago is how long ago that was. The beat is
+// no sign of life for this collector, but what it reports applies: another process, an end, or
+// a promise.
 func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	t.out = t.out[:0]
 	b := &f.Beat
@@ -60,8 +62,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 }
 
 // findElsewhere returns the peer that a fact is about, and whether it was unknown. An unknown
-// peer is added; from now on it is known through the mate. It returns nil if there is no room
-// for it.
+// peer is added, known through the mate. findElsewhere returns nil if there is no room for it.
 func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
 	b := &f.Beat
 	t.continueElsewhere(f, now)
@@ -81,8 +82,8 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 	return p, first
 }
 
-// continueElsewhere renames the nameless peer that the fact continues, as the mate has done.
-// If this collector knows both names as peers, the peer with the former name ends.
+// continueElsewhere renames the nameless peer that the fact continues, as the mate has done. If
+// this collector has a peer under each name, the one under the old name ends.
 func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	before, p, id := t.lookUp(f.Before), t.lookUp(f.Beat.ID), f.Beat.ID
 	switch {
@@ -98,8 +99,9 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	}
 }
 
-// isOldNews reports whether the report of b about p at the given time is known already, or
-// older than what is known of that process. b may have been sent up to doubt earlier.
+// isOldNews reports whether b, a beat of p that a mate received, reports something known or
+// outdated. at is when the mate received b, and doubt is the longest time that may have passed
+// between the sending of b and at.
 func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {
@@ -135,9 +137,9 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// HearRecords processes records that a mate took ago before now. They describe peers about
-// which the words of the mate showed that it knows more. HearRecords returns the hashes of the
-// peers about which this collector knows more: the mate needs their records.
+// HearRecords processes records that a mate took some time ago; ago is that time. The words of
+// the mate have shown that it knows more about these peers. HearRecords returns the hashes of
+// the peers about which this collector knows more: the mate needs their records.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) (needed []uint64, transitions []Transition) {
 	t.out = t.out[:0]
 	t.learning = true
@@ -268,7 +270,7 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	return reported && (p.state != r.State || !p.reason.reported())
 }
 
-// learnEnd notes that p has ended while this collector was away: that end has been reported
+// learnEnd notes that p has ended while this collector was away. That end has been reported
 // already.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
@@ -281,8 +283,8 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.changed = true
 }
 
-// mergeTotals sets each total and each count of events to the larger one of p and r, unless
-// the states differ: then one side has yet to count the change.
+// mergeTotals sets each total and each count of events of p to the larger value of p and r. If
+// the states differ, it does nothing, because one side has not counted the change yet.
 func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
@@ -315,7 +317,7 @@ func (p *peer) differs(state State, reason Reason) bool {
 // two collectors differ, exactly one of them adopts the end of the other.
 func (t *Tracker) agree(p *peer, r *Record, heard, since time.Duration, now time.Time) {
 	counts := t.endsBefore(p, r, heard, since)
-	p.heard = max(p.heard, heard) // all collectors end with the same time, so that they do not keep correcting each other
+	p.heard = max(p.heard, heard) // all collectors end up with the same time, so that they do not keep correcting each other
 	if counts {
 		t.adoptEnd(p, r, since, now)
 	}
@@ -333,9 +335,9 @@ func (r Reason) weight() int {
 	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
 }
 
-// endsBefore reports whether the end of p in a record counts more than the one known here: it
-// is the end of a later process, of a later life of the sender, or of a process that has
-// certainly beaten later, or its reason has more weight.
+// endsBefore reports whether the end of p in a record counts more than the end known here,
+// because it is the end of a later process, of a later life of the sender, or of a process that
+// has certainly beaten later, or its reason has more weight.
 func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) bool {
 	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
 	switch {
@@ -385,7 +387,7 @@ func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 	return p.weighsLess(r)
 }
 
-// weighsLess reports whether the reason in r counts more than the reason of p.
+// weighsLess reports whether the reason of p counts less than the reason in r.
 func (p *peer) weighsLess(r *Record) bool {
 	if ours, theirs := p.reason.weight(), r.Reason.weight(); ours != theirs {
 		return ours < theirs
@@ -409,7 +411,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 // endedBy returns the life of the sender that last reported on the peer of r.
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
-// learnEndLife notes which life of a sender has reported the end of p, according to r.
+// learnEndLife notes which life of a sender has, according to r, reported the end of p.
 func (t *Tracker) learnEndLife(p *peer, r *Record) {
 	if t.opts.Mates && (r.EndedBy != "" || p.elsewhere != nil) {
 		e := p.editElsewhere()
@@ -448,8 +450,8 @@ func (p *peer) surelyFollowed(life string) bool {
 	return sure
 }
 
-// noteDoubtfulGoodbye notes the goodbye of a life of a sender that another life has probably
-// followed. If no more beats of p are received, p has ended with this goodbye.
+// noteDoubtfulGoodbye notes a goodbye from a life of a sender that another life has probably
+// followed. If no more beats of p arrive, p has ended with this goodbye.
 func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration) {
 	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {
 		p.elsewhere.goodbye, p.elsewhere.goodbyeAt = reason, at
@@ -472,9 +474,9 @@ func (p *peer) isLate(b *Beat, at time.Duration) bool {
 	return p.sentBeforeEnd(b, at)
 }
 
-// sentBeforeEnd reports whether b is from a process of p whose end was reported to a mate and
-// not here yet. Then b was sent before that end, or is that end, and has arrived less than a
-// minute later over a slower path.
+// sentBeforeEnd reports whether b is from a process of p whose end was reported to a mate but
+// not yet to this collector. Then b was sent before that end, or is that end, and has arrived
+// less than a minute later over a slower path.
 func (p *peer) sentBeforeEnd(b *Beat, at time.Duration) bool {
 	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false
@@ -497,8 +499,8 @@ func (p *peer) noteEnd(o *process, away bool) {
 	}
 }
 
-// promisedAt returns when the promise of p was made, changed, kept or withdrawn, here or at a
-// mate; -longAgo for never.
+// promisedAt returns the time at which the promise of p was made, changed, kept or withdrawn,
+// here or at a mate; -longAgo if there was none.
 func (p *peer) promisedAt() time.Duration {
 	if p.elsewhere == nil {
 		return -longAgo
@@ -506,8 +508,8 @@ func (p *peer) promisedAt() time.Duration {
 	return p.elsewhere.promiseAt
 }
 
-// promisedBefore reports whether the last change of the promise of p that is known here was
-// before at.
+// promisedBefore reports whether at is later than the last change of the promise of p known
+// here.
 func (p *peer) promisedBefore(at time.Duration) bool { return at > p.promisedAt()+sameEnd }
 
 // notePromise notes when the promise of p was last changed.
@@ -541,7 +543,8 @@ func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Ti
 	t.notePromise(p, at)
 }
 
-// learnWindow opens the window of p, whose end a mate reports, if its host made the promise.
+// If the host of p made the promise, learnWindow opens the window of p until the end that a
+// mate reports.
 func (t *Tracker) learnWindow(p *peer, r *Record, now time.Time) {
 	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))

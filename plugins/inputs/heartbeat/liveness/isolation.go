@@ -22,7 +22,7 @@ const (
 	// Verdicts on a total silence are held back totalHold times as long as on a partial one:
 	// all hosts hardly ever die at once.
 	totalHold = 10
-	// longestBonus limits by how much the allowed silence is prolonged after a hold: TCP and
+	// longestBonus limits how much the allowed silence is prolonged after a hold: TCP and
 	// senders pause between retries for about as long as the path was interrupted.
 	longestBonus = time.Minute
 )
@@ -63,7 +63,7 @@ func (t *Tracker) updateIsolation(now time.Time) {
 	}
 }
 
-// askedEvery is the number of hosts after which enough is called again.
+// eachHost calls enough once for every askedEvery hosts.
 const askedEvery = 1024
 
 // eachHost returns the portion that visits the hosts of a list. The list may change meanwhile,
@@ -86,10 +86,10 @@ func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 func unbounded() bool { return false }
 
 // compareSilent begins isolation if too many hosts have fallen silent together. The silent
-// hosts are compared with the hosts that have beaten since the last beat of the longest silent
-// one: a host that beats rarely shows nothing about the present. Because of one host that has
-// long been silent, all other hosts would be compared. So the comparison is repeated without
-// the longest silent hosts, and leaves out more of them each time.
+// hosts are compared with the hosts that have beaten since the last beat of the longest-silent
+// one: a host that beats rarely shows nothing about the present. A single host that has been
+// silent for long would bring all others into the comparison. So the comparison is repeated
+// without the longest-silent hosts, and leaves out more of them each time.
 func (t *Tracker) compareSilent(now time.Time) {
 	var silent sorting
 	var tried tries
@@ -214,8 +214,8 @@ func (t tries) refuted() bool {
 	return true
 }
 
-// cutOff reports whether too many hosts have fallen silent together, and returns the last
-// beat of the longest silent one of them.
+// cutOff reports whether too many hosts have fallen silent together, and returns the last beat
+// of the longest-silent one of them.
 func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
 	beating := 0
 	for i := len(t) - 1; i >= 0; i-- {
@@ -228,8 +228,8 @@ func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
 }
 
 // isolate begins isolation: the verdicts on all silent peers are held back. Earlier collectors
-// may have held back these verdicts already, while all or only some of the hosts were silent.
-// That time counts, so a collector that restarts again and again still reports the deaths.
+// may have held back these verdicts already, while all or some of the hosts were silent. That
+// time counts, so a collector that restarts again and again still reports the deaths.
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	var held, partly time.Duration
 	before := func(h *host) {
@@ -265,8 +265,9 @@ func (t *Tracker) hold(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// release ends isolation when nearly all hosts beat again, when some have been silent for so
-// long that the collector cannot be the cause, or after ten times that.
+// release ends isolation when nearly all hosts beat again. It also ends isolation when only
+// some hosts have been silent for so long that the collector cannot be the cause, and in any
+// case after ten times that.
 func (t *Tracker) release(now time.Time) {
 	silent, beating, cohort := 0, 0, t.isolation.cohort
 	countSilent := func(h *host) {
@@ -286,7 +287,8 @@ func (t *Tracker) release(now time.Time) {
 	)
 }
 
-// releaseIf ends isolation, if the number of silent hosts among all compared ones allows it.
+// releaseIf ends isolation if few enough of the compared hosts are silent, or if it has lasted
+// long enough.
 func (t *Tracker) releaseIf(silent, all int, now time.Time) {
 	i := &t.isolation
 	if 10*silent >= 9*all {
@@ -316,8 +318,8 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	t.next(forgetSilent, each(slices.Clone(t.order), 1, func(p *peer) { t.judgeAgain(p, lasted, bonus, now) }))
 }
 
-// judgeAgain judges p again, if its verdict was held back during an isolation that lasted that
-// long.
+// judgeAgain judges p again if its verdict was held back. lasted is how long the isolation
+// lasted.
 func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time) {
 	if p.index < 0 || p.reason != ReasonIsolated && p.reason != ReasonRestored {
 		return
@@ -350,7 +352,7 @@ func (t *Tracker) suspect(p *peer, now time.Time) {
 	}
 }
 
-// countSilent counts the host of p as silent, unless what is known of p proves that our
+// countSilent counts the host of p as silent, unless what is known about p proves that our
 // network works. The end of one connection proves nothing about a host that has others.
 func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
@@ -383,7 +385,8 @@ func (i *isolation) removeSilent(h *host) {
 	h.silence = 0
 }
 
-// addSilent counts the host of p as silent, unless the host has beaten after p should have.
+// addSilent counts the host of p as silent, unless the host has beaten since the beat of p was
+// due.
 func (i *isolation) addSilent(p *peer) {
 	h := p.host
 	if h.silent() || h.heard > p.lastHeard()+p.span() {

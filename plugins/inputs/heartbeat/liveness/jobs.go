@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// maxJobs is how many running jobs, and how many ended jobs, are remembered of one peer.
+	// maxJobs is how many running jobs of one peer, and how many ended ones, are remembered.
 	maxJobs = 16
 	// lateStart is how long after the end of a job its start may still arrive.
 	lateStart = time.Minute
-	// retriedFor is how long after a failure its client may repeat the report. If a client
+	// retriedFor is how long a client may go on repeating the report of a failure. If a client
 	// uses one id for all of its jobs, it usually reports their starts; if it does not, the
 	// jobs are further apart than this.
 	retriedFor = 6 * time.Hour
@@ -101,8 +101,8 @@ func (p *peer) addJob(j job) {
 	past.jobs.open, p.changed = append(past.jobs.open, j), true
 }
 
-// limitOf returns when a job with the given remaining runtime exceeds it; 0 stands for no
-// limit.
+// limitOf returns the time at which a job exceeds its limit. left is the runtime that is left
+// to it; 0 stands for no limit.
 func limitOf(left, nowV time.Duration) time.Duration {
 	if left == 0 {
 		return never
@@ -196,7 +196,7 @@ func (p *peer) nextOverrunV() time.Duration {
 	return next + TickInterval
 }
 
-// judgeJobs reports each job of p that has exceeded its runtime. It returns whether another
+// judgeJobs reports each job of p that has exceeded its runtime. It returns true if another
 // running job has a limit: then the silence of p is not judged.
 func (t *Tracker) judgeJobs(p *peer, now time.Time) (goOn bool) {
 	for t.tickV >= p.nextOverrunV() && !p.state.over() {
@@ -273,9 +273,9 @@ func (t *Tracker) restoreJobs(p *peer, r *Record) {
 	}
 }
 
-// learnJobs notes which jobs of p have begun and ended, according to a record that a mate took
-// at the time at. heard is when the mate received the last beat. Several jobs may use the same
-// id. A job without an id ends with the next beat.
+// learnJobs notes which jobs of p have begun and ended, according to the record of a mate. at
+// is when the mate took the record, and heard is when the mate received the last beat. Several
+// jobs may use the same id. A job without an id ends with the next beat.
 func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	p.dropJobs(func(j *job) bool {
 		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })

@@ -1,8 +1,8 @@
 // This file prepares for a crash of the collector. A journal saves the records that have
-// changed and, from time to time, for how long the tracker has listened. From both, After
-// reconstructs what Record would have returned just before the crash. While all peers are
-// well, very little is saved: the last record of a peer implies that the peer stayed well
-// unless it beats rarely, and totals are saved ahead. docs/decisions/0020 gives the reasons.
+// changed and, from time to time, how long the tracker has listened. From both, After
+// reconstructs what Record would have returned just before the crash. While all peers are well,
+// very little is saved: the last record of a peer implies that the peer stayed well unless it
+// beats rarely, and totals are saved ahead. docs/decisions/0020 gives the reasons.
 
 package liveness
 
@@ -26,8 +26,8 @@ const (
 
 	// beatsAhead is how far ahead the total of beats is saved at most, so that the total does
 	// not decrease after a crash: databases treat a decreasing total as a reset. For the first
-	// beats that a collector receives, the limit is fewBeats, so that a collector that is
-	// killed again and again does not count many beats that never came.
+	// beats that a collector receives, the limit is fewBeats. Otherwise a collector that is
+	// killed again and again would count many beats that never came.
 	beatsAhead = 128
 	fewBeats   = 5
 	// mostAhead is the same limit for mishaps, which are rarer.
@@ -40,10 +40,10 @@ const lateClasses = 33
 
 // unsaved lists the changes since TakeUnsaved was last called.
 type unsaved struct {
-	peers []*peer // peers whose record has changed: exactly those with listed set, each once; some may have been forgotten since
-	gone  [][]ID  // IDs that led to no peer at some time since; a new peer may have one of them. In lists of goneAtOnce, except the last
-	// late counts peers by peer.late, the class of the silence that they have left: at least
-	// 2^(c-1) s in class c, except in the first class. Class 0 is not counted.
+	peers []*peer // peers whose record has changed: those with listed set, each once; some may have been forgotten since
+	gone  [][]ID  // IDs that had no peer at some time since then; a new peer may have one. In lists of goneAtOnce, except the last
+	// late counts peers by peer.late, the class of the silence that they have left. In class c
+	// that is at least 2^(c-1) s, except in the first class. Class 0 is not counted.
 	late [lateClasses]int
 }
 
@@ -55,7 +55,7 @@ const goneAtOnce = 4096
 type Changes struct {
 	At       time.Time
 	Listened time.Duration // how long the tracker had listened at At
-	Gone     []ID          // IDs that no longer lead to a peer; to be applied before Records
+	Gone     []ID          // IDs that no longer have a peer; to be applied before Records
 	Records  []Record
 	More     bool // more Changes follow at once: all may be written together
 	End      bool // the collector stops
@@ -65,9 +65,9 @@ type Changes struct {
 func (t *Tracker) Unsaved() bool { return len(t.unsaved.peers)+len(t.unsaved.gone) > 0 }
 
 // TakeUnsaved appends to records at most n records that have changed since they were last
-// taken, and returns IDs that led to no peer at some time since then. Apply the IDs before the
-// records. TakeUnsaved returns records only after it has returned all IDs: the records include
-// the peers that have come back. The caller owns both slices.
+// taken, and returns IDs that had no peer at some time since then. Apply the IDs before the
+// records. TakeUnsaved returns all IDs before any records, because a peer that was removed and
+// came back is in both. The caller owns both slices.
 func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
 	u := &t.unsaved
 	if len(u.gone) > 0 {
@@ -126,9 +126,10 @@ func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
 // Heard reports whether a beat of peer number i was received since New.
 func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }
 
-// After returns r as it would be if its collector had listened for another rest, and later
-// collectors for later, without taking another record. A fresh record implies that the peer
-// stayed well: its last beat came at most one interval before the collector ended.
+// After returns r brought up to date. rest is how long its collector went on listening, and
+// later is how long later collectors listened, both without taking another record. A fresh
+// record implies that the peer stayed well: its last beat came at most one interval before the
+// collector ended.
 func (r *Record) After(rest, later time.Duration) Record {
 	const longest = 20 * 365 * 24 * time.Hour // can be added to
 	after := *r
@@ -168,8 +169,8 @@ func (r *Record) othersAfter(rest, later, longest time.Duration) {
 }
 
 // forgetNumbers forgets which numbers were received, because that is unknown after a crash. A
-// signed beat must instead prove when it was sent, by the clock of its sender. That clock has
-// advanced by used.
+// signed beat must instead prove when it was sent, by the clock of its sender. used is how far
+// that clock has advanced.
 func (r *Record) forgetNumbers(used time.Duration) {
 	for _, run := range r.Signed {
 		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
@@ -249,7 +250,7 @@ func (p *peer) beatsSaved() uint64 {
 // total is p.beats, shifted so that peers that began together are not saved together.
 func (p *peer) total() uint64 { return p.beats + uint64(p.shift) }
 
-// noteSpeaker notes that another run beats for p. That decides whether services share the
+// noteSpeaker notes that another run beats for p. The runs decide whether services share the
 // silence of their host.
 func (p *peer) noteSpeaker(b *Beat) {
 	if len(p.host.peers) > 1 && p.life != b.life() || p.watched != b.Watched {
@@ -279,8 +280,8 @@ func ahead(total uint64) uint64 {
 	return (total + block - 1) / block * block
 }
 
-// Pace returns how often to save the listened time, from shortestPace to LongestPace. So after
-// a crash no peer gets more than a hundredth of its remaining silence in addition.
+// Pace returns how often to save the listened time, from shortestPace to LongestPace. So a
+// crash prolongs the remaining silence of no peer by more than a hundredth.
 func (t *Tracker) Pace() time.Duration {
 	for class, count := range t.unsaved.late {
 		if count > 0 {
@@ -291,8 +292,8 @@ func (t *Tracker) Pace() time.Duration {
 	return LongestPace
 }
 
-// countLate counts p among the peers whose silence is running out, or that have not beaten to
-// this collector yet.
+// countLate counts p if its silence is running out, or if it has not beaten to this collector
+// yet.
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
 	late := p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// askLead is how long before a peer would be suspect the mates are asked about it.
+	// The mates are asked about a peer askLead before it would be suspect.
 	askLead = time.Second
 	// The mates are asked about a peer once it is late by 1/lateShare of its interval.
 	lateShare = 10
@@ -27,13 +27,13 @@ const (
 	// answerHolds is how long an answer is valid. If a death was held back for longer, mates
 	// are asked again.
 	answerHolds = AnswerTime + 2*time.Second
-	// strangeAfter is for how many times its allowed silence a peer must beat only to mates
-	// before they judge it instead of this collector.
+	// When a peer has beaten only to mates for strangeAfter times its allowed silence, they
+	// judge it instead of this collector.
 	strangeAfter = 10
-	// sameBeat is how much later the same beat may arrive at a mate over another path.
+	// sameBeat is how much later the same beat may reach a mate over another path.
 	sameBeat = 100 * time.Millisecond
-	// sameRecord is how much earlier a mate may have received the beat in one of our records,
-	// whose age was continued on the wall clock.
+	// sameRecord is how much earlier a mate may have received the beat that one of our records
+	// contains: the age of that beat was continued on the wall clock.
 	sameRecord = 2 * time.Second
 	// sameEnd is how far apart two collectors may receive the same end from one sender.
 	sameEnd = 5 * time.Second
@@ -48,13 +48,13 @@ const (
 	// backlog is how late a beat may arrive over a path that was interrupted. If it seems to
 	// be later, the clock of its sender may have been set.
 	backlog = time.Minute
-	// sameInstant is how many milliseconds apart a sender may send its last beat over one
-	// connection and its goodbye over another.
+	// A sender may send its last beat over one connection and its goodbye over another up to
+	// sameInstant ms apart.
 	sameInstant = 20
-	// If a peer ended at most justBefore before the start of this collector, its end is still
-	// to be reported: a mate that has just started too has not reported it yet.
+	// An end is still to be reported if this collector started within justBefore of it: a mate
+	// that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
-	// maxLives is how many earlier lives of its senders are remembered of a peer.
+	// maxLives is how many earlier lives of the senders of a peer are remembered.
 	maxLives = 4
 	// marksKept is how long a forgotten peer stays in Tracker.marks.
 	marksKept = 7 * 24 * time.Hour
@@ -80,7 +80,7 @@ type Word struct {
 	Since   time.Duration // how long State has lasted
 	Suspect time.Duration // silence left until it is suspect, according to the beats received there; may be negative
 	Dead    time.Duration // silence left until it is dead
-	Window  time.Duration // how much is left of its promise to be back; 0 for none
+	Window  time.Duration // time left until its promise to be back ends; 0 for none
 	Promise time.Duration // since the promise was made, changed, kept or withdrawn; 0 for never
 	Deaths  uint64        // total
 }
@@ -113,7 +113,7 @@ type ReportedEvent struct {
 	Peer    uint64        // ID.Hash, if it is a change of state; else 0
 }
 
-// An elsewhere is what this collector knows of a peer through mates. A peer has one only if
+// An elsewhere is what this collector knows about a peer through mates. A peer has one only if
 // mates were asked about it, or if its beats are not received here.
 type elsewhere struct {
 	foreign bool   // its beats are not received here: mates judge it
@@ -152,8 +152,8 @@ type mateWait struct {
 	suspectV, deadV time.Duration
 }
 
-// suspicionV returns the latest time at which a mate makes the peer suspect; 0 if no mate has
-// received a beat since the last one here.
+// suspicionV returns the latest time at which a mate makes the peer suspect, or 0 if no mate
+// has received a beat since the last one here.
 func (e *elsewhere) suspicionV() (latest time.Duration) {
 	for i := range e.waits {
 		latest = max(latest, e.waits[i].suspectV)
@@ -210,7 +210,8 @@ func (p *peer) editElsewhere() *elsewhere {
 	return p.elsewhere
 }
 
-// lastBeatAnywhere returns when the latest beat of p was received, here or by a mate.
+// lastBeatAnywhere returns the time at which the latest beat of p was received, here or by a
+// mate.
 func (p *peer) lastBeatAnywhere() time.Duration {
 	heard := p.lastHeard()
 	if e := p.elsewhere; e != nil {
@@ -230,9 +231,9 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e.askedV, e.asked = verdict, true
 }
 
-// askV returns when to ask the mates about p: shortly before it would be suspect, but not
-// before it is late, both here and at the mate that received its last beat. When p is suspect,
-// the mates are asked once more, because one of them may have received a beat since.
+// askV returns the time at which to ask the mates about p: shortly before p would be suspect,
+// but only once it is late both here and at the mate that received its last beat. When p is
+// suspect, the mates are asked once more, because one of them may have received a beat since.
 func (p *peer) askV() time.Duration {
 	if p.state == Suspect {
 		return p.suspicionV() + askLead
@@ -381,8 +382,8 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	t.facts = append(t.facts, fact)
 }
 
-// sentBeforeOwnEnd reports whether b, which has arrived over a slower path, was sent before
-// the end of its process that a mate has received.
+// sentBeforeOwnEnd reports whether b was sent before the end of its process, which a mate has
+// received, and came later over a slower path.
 func (p *peer) sentBeforeOwnEnd(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
@@ -449,9 +450,8 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	return w
 }
 
-// doubt returns how much earlier than it seems the last beat of p may have been. A time from a
-// record is uncertain by up to an interval, and entirely uncertain if the clock was set
-// meanwhile.
+// doubt returns how much older the last beat of p may be than it seems. A time from a record is
+// uncertain by up to an interval, and entirely uncertain if the clock was set meanwhile.
 func (t *Tracker) doubt(p *peer) time.Duration {
 	switch {
 	case p.here == 0 && t.clockSet:
@@ -465,7 +465,7 @@ func (t *Tracker) doubt(p *peer) time.Duration {
 	return p.elsewhere.doubt
 }
 
-// noteMaxDelay notes for how long at most the current beat of p may have waited before it was
+// noteMaxDelay notes the longest time that the current beat of p may have waited before it was
 // read.
 func (t *Tracker) noteMaxDelay(p *peer, at time.Duration, now time.Time) {
 	if doubt := t.waited(at, now); doubt > 0 && t.opts.Mates {
@@ -475,7 +475,7 @@ func (t *Tracker) noteMaxDelay(p *peer, at time.Duration, now time.Time) {
 	}
 }
 
-// waited returns for how long a message read at the given time may have waited because the
+// waited returns how long a message read at the given time may have waited because the
 // collector did not listen.
 func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
 	lost := t.notListened(now)
@@ -530,7 +530,7 @@ func (t *Tracker) MatesChanged() {
 	}
 }
 
-// checkOrphans makes the peers unknown whose mate is unreachable, if no other mate knows them.
+// checkOrphans makes peers unknown if their mate is unreachable and no other mate knows them.
 func (t *Tracker) checkOrphans(now time.Time) {
 	if len(t.orphans) == 0 {
 		return
@@ -551,8 +551,8 @@ func (t *Tracker) checkOrphans(now time.Time) {
 	}))
 }
 
-// awaitWord handles the end of the window of p, which mates judge and which is not back. If no
-// mate soon reports its state, no mate receives its beats.
+// awaitWord handles the end of the window of p. Mates judge p, and it is not back. If no mate
+// soon reports its state, no mate receives its beats.
 func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	if t.tickV < p.windowV+answerHolds {
 		return
@@ -584,8 +584,8 @@ func (t *Tracker) mark(p *peer) {
 	}
 }
 
-// marked reports whether this collector has forgotten the peer with this hash since its beat
-// at heard.
+// marked reports whether this collector has forgotten the peer with this hash since a beat of
+// that peer. heard is the time of the beat.
 func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
 	last, ok := t.marks[hash]
 	if ok && t.tick-last > marksKept {

@@ -1,6 +1,7 @@
-// This file decides whether a beat is to be trusted. It checks the order within a run, delay
-// in a queue, replay of signed beats, and the user that owns the peer. A beat is refused only
-// if it is proved to be older than an earlier one, or if it may be a replay.
+// This file decides whether to trust a beat. It checks the order of the beat within its run,
+// whether it waited in a queue, whether a signed beat is a replay, and which user owns the
+// peer. A beat is accepted unless it is certainly not newer than one received before, has
+// waited too long, may be a replay, or comes from a user that may not beat for the peer.
 
 package liveness
 
@@ -20,8 +21,8 @@ const (
 	late                   // a later one was received before
 )
 
-// maxLost is the most lost beats that are counted for one gap. A sender that skips more
-// numbers is not counting its beats, and would make the total useless.
+// maxLost is the most lost beats that are counted for one gap. A sender that skips more numbers
+// does not number its beats one by one, and would make the total useless.
 const maxLost = 1 << 20
 
 // A Run is one life of a sender on one of its paths to us. The sender numbers its beats
@@ -31,10 +32,10 @@ type Run struct {
 	High int64 // the highest number received; 0 for an unused entry
 }
 
-// judgeOrder judges a beat of p within its run. It returns by how many beats this one follows the
-// previous one, or 0 if that is unknown. Numbers of different runs are not compared. If the
-// run has no name, a lower number does not prove that a beat is old: the sender may have
-// restarted.
+// judgeOrder judges a beat of p within its run. It also returns 1 if this beat directly follows
+// the previous one, 2 if one beat is missing between them, and so on; 0 if that is unknown.
+// Numbers of different runs are not compared. If the run has no name, a lower number does not
+// prove that a beat is old: the sender may have restarted.
 func (p *peer) judgeOrder(name string, seq int64) (order, int64) {
 	if seq == 0 {
 		return fresh, 0
@@ -100,14 +101,13 @@ func (p *peer) forgetOrder() {
 // only for beats that a carrier delivers.
 
 const (
-	// maxStrangers is for how many unknown peers the send times of carried beats are
-	// remembered, and how many addresses are remembered as possible carriers.
+	// maxStrangers is the most unknown peers whose send times are remembered, and the most
+	// addresses that are remembered as possible carriers.
 	maxStrangers = 1000
 	// Beats keep their pace if their distance on arrival differs by at most 1/ownPaceShare
 	// from their distance when sent.
 	ownPaceShare = 4
-	// lastingSilences is for how many times the allowed silence a pace must last so that it
-	// cannot be a coincidence.
+	// A pace that lasts lastingSilences times the allowed silence cannot be a coincidence.
 	lastingSilences = 2
 	// A steady stream of beats corrects the known offset of the clocks by 1/lagShare of the
 	// difference, because clocks drift.
@@ -132,8 +132,8 @@ type delivery struct {
 	came time.Duration
 }
 
-// since returns apart, the time from the sending of other to the sending of d; off, by how
-// much the time between their arrivals differs from apart; and paced, whether off is small for
+// since compares two deliveries. apart is the time between their sending, off is how much the
+// time between their arrivals differs from apart, and paced reports whether off is small for
 // beats at this interval.
 func (d delivery) since(other delivery, interval time.Duration) (apart, off time.Duration, paced bool) {
 	apart = ms(d.sent - other.sent)
@@ -141,8 +141,7 @@ func (d delivery) since(other delivery, interval time.Duration) (apart, off time
 	return apart, off, apart >= 0 && off <= max(apart/ownPaceShare, interval)
 }
 
-// A pace describes for how long beats have arrived at the same intervals at which they were
-// sent.
+// A pace describes how long beats have arrived at the same intervals at which they were sent.
 type pace uint8
 
 const (
@@ -186,9 +185,9 @@ func (t *Tracker) noteCarrier(b *Beat) {
 }
 
 // placeCarried judges b by its send time, if a carrier delivered it, and returns what is known
-// of the send times of its peer, or nil. A beat that keeps the pace of its peer has not
-// waited: if it seems to have waited, the clock of its host was set. A brief pace keeps a peer
-// alive. Only a lasting pace makes it alive, and shows that its clock was set.
+// about the send times of its peer, or nil. A beat that keeps the pace of its peer has not
+// waited: if it seems to have waited, the clock of its host was set. A brief pace only keeps a
+// living peer alive. A lasting pace also revives a peer, and shows that its clock was set.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	if !b.Watched || b.SentMS == 0 {
 		return fresh, nil
@@ -243,9 +242,9 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 	return t.silence(p, &p.process).Dead
 }
 
-// carriedOf returns what is known of the send times of the peer of b, which is p if it is
+// carriedOf returns what is known about the send times of the peer of b, which is p if it is
 // known. It returns nil if no carrier delivers its beats. The first beat counts as sent now,
-// unless nothing is known of its host and the beat seems too old: then an old beat is more
+// unless nothing is known about its host and the beat seems too old: then an old beat is more
 // likely than a wrong clock. b may also be the first beat that a carrier delivers over a new
 // connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
@@ -267,7 +266,7 @@ func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	return c
 }
 
-// carriedFrom returns what is known of the send times of any peer of a host, or nil.
+// carriedFrom returns what is known about the send times of any peer of a host, or nil.
 func (t *Tracker) carriedFrom(source string) *carried {
 	h := t.bySource[source]
 	if h == nil {
@@ -283,9 +282,9 @@ func (t *Tracker) carriedFrom(source string) *carried {
 
 // keepsPace returns the pace of the beats up to and including b. Two beats keep the pace if
 // they are at least one interval apart and off by at most three quarters of an interval, or at
-// least two intervals apart and off by at most one: a carrier may collect several beats. Beats
-// that a second carrier delivers as well are ignored. allowed is the silence allowed to the
-// peer.
+// least two intervals apart and off by at most one interval, because a carrier may collect
+// several beats. If a second carrier delivers the same beats, they are ignored. allowed is the
+// silence allowed to the peer.
 func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
 	over, d := b.carrier(), delivery{b.SentMS, at}
 	if over != c.over && c.last.sent != 0 && at-c.last.came < backlog {
@@ -363,7 +362,7 @@ type SignedRun struct {
 }
 
 const (
-	// maxSignedRuns is how many runs are remembered of a peer. The latest leastSignedRuns are
+	// maxSignedRuns is how many runs of a peer are remembered. The latest leastSignedRuns are
 	// remembered even if they are old, so that a daemon and a one-shot sender beside it do not
 	// displace each other.
 	maxSignedRuns   = 16
@@ -448,8 +447,8 @@ func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 
-// OwnedByOtherUser reports whether the peer of b belongs to another user than the one that
-// sent b. Until the peer has left, only root may also beat for it.
+// OwnedByOtherUser reports whether the peer of b belongs to a user other than the one that sent
+// b. Until the peer has left, only root may also beat for it.
 func (t *Tracker) OwnedByOtherUser(b *Beat) bool {
 	if b.User == 0 {
 		return false

@@ -19,7 +19,7 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is the state of one peer. The fields that every beat needs are here; data that many
+// A peer is the state of one peer. It contains the fields that every beat needs. Data that many
 // peers share, or do not have, is in their traits.
 type peer struct {
 	host      *host  // never nil
@@ -32,9 +32,9 @@ type peer struct {
 
 	state  State
 	reason Reason // ReasonIsolated only in Unknown, and only during isolation
-	// reported is the state that was reported last. It differs from state only while the peer
-	// is in Tracker.unreported, or while the peer is unknown because one of its beats may have
-	// been missed, because that change is not an event.
+	// reported is the state that was reported last. It differs from state in two cases: while
+	// the peer is in Tracker.unreported, and while the peer is unknown because a beat may have
+	// been missed, which is not an event.
 	reported      State
 	unreported    bool  // it is in Tracker.unreported, once
 	reportedApart bool  // reported did not begin at since, but at past.reportedSince
@@ -97,8 +97,8 @@ const (
 	remoteDiffers
 )
 
-// observed returns the address that p beats from, as the collector sees it; invalid if
-// unknown.
+// observed returns the address that p beats from, as the collector sees it. The address is
+// invalid if it is unknown.
 func (t *Tracker) observed(p *peer) netip.Addr {
 	switch p.remote {
 	case remoteAsClaimed:
@@ -110,7 +110,7 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 	return netip.Addr{}
 }
 
-// traits are the less common data of a peer.
+// traits is the data that most peers do not need.
 type traits struct {
 	labels []Label // never modified, only replaced, because views share them
 	before Run     // the run before the latest, so that a one-shot sender beside a daemon does not displace the daemon's run
@@ -120,7 +120,7 @@ type traits struct {
 }
 
 // Peers share these traits while they have none of their own, or while only Alive was reported
-// of them. Shared traits are never modified.
+// about them. Shared traits are never modified.
 var (
 	noTraits  = traits{past: &noPast}
 	onlyAlive = traits{past: &noPast, trail: Trail{Counts: [eventKinds]uint32{Alive: 1}}}
@@ -153,9 +153,9 @@ type past struct {
 	sinceV        time.Duration // when state began, if that is over or there are mates; later if a lastExpected peer was kept
 	reportedSince time.Duration // when reported began, if reportedApart
 
-	held       time.Duration // for how long earlier collectors held back the verdict on its silence
+	held       time.Duration // how long earlier collectors held back the verdict on its silence
 	heldPartly time.Duration // the part of held in which only some of the hosts were silent
-	spared     time.Duration // for how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
+	spared     time.Duration // how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
 
 	// The window of its promise to be back ends at windowV; 0 stands for no window. windowBy
 	// is the life of the sender, if that made the promise for itself; it is empty if the
@@ -166,8 +166,8 @@ type past struct {
 	postponed bool // the end of the window was postponed, which happens once
 
 	// formers are processes that another one has replaced, at most maxFormers. A nameless peer
-	// has none, because another pid is another name. Such a peer has replaced instead, at most
-	// maxReplaced.
+	// has none, because another pid is another name. Such a peer has entries in replaced
+	// instead, at most maxReplaced.
 	formers        []*former
 	replaced       []replaced
 	jobs           jobs
@@ -178,7 +178,7 @@ type past struct {
 	conflictReported time.Duration
 
 	due         *calendar.Due // its next beat that is due, if there is a schedule
-	elsewhere   *elsewhere    // what mates know of it; nil if that does not matter
+	elsewhere   *elsewhere    // what mates know about it; nil if that does not matter
 	deadFor     time.Duration // total, without the current death
 	changes     [flapChanges]time.Duration
 	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept
@@ -216,7 +216,7 @@ func (p *peer) setExit(code int64, has bool) {
 	}
 }
 
-// forgetHold forgets for how long the verdict on the silence of p was held back, because the
+// forgetHold forgets how long the verdict on the silence of p was held back, because the
 // silence is over.
 func (p *peer) forgetHold() {
 	if p.held > 0 || p.spared > 0 {
@@ -450,9 +450,8 @@ func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	t.become(p, state, reason, now)
 }
 
-// afterHost returns the state that p gets because of the state of own, its host, and whether
-// the state of p changes to it. When a host beats again, its services are not alive until they
-// beat too.
+// afterHost returns the state that own, its host, gives to p, and whether that is a change.
+// When a host beats again, its services are not alive until they beat too.
 func (p *peer) afterHost(own *peer) (State, bool) {
 	withHost := p.unknown(ReasonHost) || p.unknown(ReasonOffHours) && p.terms.Hours == nil
 	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
@@ -466,8 +465,8 @@ func (p *peer) afterHost(own *peer) (State, bool) {
 	return own.state, open || p.endedLike(own)
 }
 
-// endedLike reports whether p ended together with own, its host, so that its end changes
-// together with that of own.
+// endedLike reports whether p ended together with own, its host. If so, a change of the end of
+// own also applies to p.
 func (p *peer) endedLike(own *peer) bool {
 	if own.state == Left {
 		return p.state == Dead && p.reason == ReasonHost

@@ -78,7 +78,7 @@ func (t *Tracker) declare(o *process, interval, margin time.Duration) {
 // rare contains data that few processes have.
 type rare struct {
 	earlier []link // the connections before the latest one, the latest first, each once; at most maxLinks including the latest one
-	loss    *loss  // how the process fell silent, if more is known than its silence: loss.evidence == evidence
+	loss    *loss  // how the process fell silent, if that is known; loss.evidence == evidence
 }
 
 // noRare is shared by all processes that have no rare data. It is never modified.
@@ -96,8 +96,8 @@ func (o *process) setRare(r rare) {
 	}
 }
 
-// processOf returns a process with the given identity and life of its sender; nothing else is
-// known of it.
+// processOf returns a process with the given identity and life of its sender. Nothing else is
+// known about it.
 func processOf(ident Process, life string) process {
 	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
 }
@@ -109,7 +109,7 @@ type former struct {
 	process
 	replaced time.Duration // when another process replaced it
 	beatsOn  bool          // it has beaten since it was replaced
-	presumed bool          // its watcher has no connection, or had one to another collector, and has not reported its end
+	presumed bool          // its watcher has not reported its end, and has no connection or had one to another collector
 	ended    Reason        // the reason of its end, if that was reported; ReasonNone while it is alive
 	endedAt  time.Duration // when its end was reported
 	away     bool          // the end was reported to a mate, and not here yet
@@ -132,8 +132,8 @@ func (o *process) is(b *Beat) bool {
 	return !reborn || o.watched || b.Watched
 }
 
-// sameSender reports whether b comes from the sender that beats for o: if one sender names two
-// processes one after the other, only the second is alive.
+// sameSender reports whether b comes from the sender that beats for o. If a sender first names
+// one process and then another, only the second is alive.
 func (o *process) sameSender(b *Beat) bool {
 	if o.life != "" || b.life() != "" {
 		return o.life == b.life()
@@ -145,7 +145,7 @@ func (o *process) sameSender(b *Beat) bool {
 // connection, or is presumed alive.
 func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
-// span is the interval in which a living process is expected to beat: declared or guessed.
+// span is the interval at which a living process is expected to beat: declared or guessed.
 func (o *process) span(terms *Terms) time.Duration {
 	if o.interval > 0 {
 		return o.interval
@@ -195,7 +195,7 @@ func (p *peer) latest(of func(*process) time.Duration) time.Duration {
 	return latest
 }
 
-// lastHeard returns when the latest beat of any process of p was received.
+// lastHeard returns the time at which the latest beat of any process of p was received.
 func (p *peer) lastHeard() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.heard })
 }
@@ -205,8 +205,8 @@ func (p *peer) lastHeardV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.heardV })
 }
 
-// suspicionV returns when silence makes p suspect, considering all its processes, here and at
-// mates.
+// suspicionV returns the time at which silence makes p suspect, considering all its processes,
+// here and at mates.
 func (p *peer) suspicionV() time.Duration {
 	if _, limited := p.limited(); limited {
 		return p.ownSuspicionV()
@@ -225,8 +225,8 @@ func (p *peer) ownSuspicionV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.suspectV })
 }
 
-// deadlineV returns when silence makes p dead, considering all its processes, here and at
-// mates.
+// deadlineV returns the time at which silence makes p dead, considering all its processes, here
+// and at mates.
 func (p *peer) deadlineV() time.Duration {
 	if limitV, limited := p.limited(); limited {
 		return limitV
@@ -281,8 +281,8 @@ func (t *Tracker) addFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// addEnded adds a process that was unknown before its end to the former processes of p, unless
-// a living one would have to be forgotten for it.
+// addEnded adds o, which was unknown before its end, to the former processes of p, unless a
+// living one would have to be forgotten.
 func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	dead := func(o *former) bool { return !o.lives() }
 	if p.nameless() { // another pid is another name
@@ -551,8 +551,8 @@ func (c *conns) of(conn ConnID) []*peer {
 const maxReplaced = 256
 
 // vacancies are the nameless peers of each source that may continue as the next unknown pid of
-// their address. So a nameless client that restarts stays one peer, and so does a job that
-// beats once per run. The peer that ended first comes first. No queue is empty.
+// their address. So a nameless client stays one peer when it restarts, and so does a job that
+// beats once per run. In each queue the peer that ended first comes first. No queue is empty.
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
@@ -589,8 +589,8 @@ func (v vacancies) first(source string) *peer {
 }
 
 // A replaced is a nameless process that beat over only one connection before another process
-// replaced it. Until the process would be dead of silence, a beat of it can still show that
-// the two are different peers.
+// replaced it. Until its silence would make it dead, a beat of it can still show that the two
+// are different peers.
 type replaced struct {
 	pid    uint32
 	heard  time.Duration
@@ -766,7 +766,7 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	t.rewake(own)
 }
 
-// forgetAlias makes pid no longer lead to p, unless it is part of the ID of p.
+// After forgetAlias, pid no longer leads to p, unless it is part of the ID of p.
 func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	id := ID{Source: p.host.source, PID: pid}
 	if id != p.id() && pid != p.ident.PID && t.peers[id] == p {
@@ -774,7 +774,7 @@ func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	}
 }
 
-// forgetAliases makes no ID lead to p any more.
+// After forgetAliases, no ID leads to p any more.
 func (t *Tracker) forgetAliases(p *peer) {
 	delete(t.peers, p.id())
 	if !p.nameless() {

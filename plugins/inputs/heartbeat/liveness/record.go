@@ -1,7 +1,7 @@
 // This file handles a restart of the collector. Record returns the saved state of a peer;
 // Restore continues from that state. Records hold durations instead of times, because neither
 // clock of a tracker continues in the next one. A restart causes no event: dead peers stay
-// dead, and the others keep their state as long as their silence is not too long.
+// dead, and the others keep their state unless they have been silent for too long.
 
 package liveness
 
@@ -15,8 +15,8 @@ import (
 )
 
 // A Record is the saved state of a peer, from which a restarted collector continues. It holds
-// durations instead of times on the verdict clock, so another collector can continue from it
-// at any time. The meaning of the content of a state file never changes (docs/decisions/0020).
+// durations instead of times on the verdict clock, so another collector can continue from it at
+// any time. What a state file contains never changes its meaning (docs/decisions/0020).
 type Record struct {
 	ID     ID
 	Addr   netip.Addr
@@ -42,15 +42,15 @@ type Record struct {
 	Extended bool          // the allowed silence has already been prolonged for a restart
 	Fresh    bool          // the collector that took the record had received a beat, and the peer was not late: further beats need no new record
 	Guessed  bool          // After has estimated Heard and Used of a fresh record
-	Crashed  time.Duration // the time before it was saved in which the collector may have crashed, or still have run
+	Crashed  time.Duration // the time before saving in which the collector may have crashed, or still have run
 	Bonus    time.Duration // allowed silence in addition to the rule of Dead
 	Due      time.Time     // when the next beat is due, if there is a schedule; wall clock
 	Patience time.Duration // accepted delay beyond Due
 
-	Held       time.Duration // for how long verdicts were held back because it was silent together with other hosts
+	Held       time.Duration // how long verdicts were held back because it was silent together with other hosts
 	HeldPartly time.Duration // the part of Held in which only some of the hosts were silent
-	Spared     time.Duration // for how long in total the verdict on it was held back and its deadline prolonged
-	Window     time.Duration // how much is left of its promise to be back; 0 for none
+	Spared     time.Duration // how long in total the verdict on it was held back and its deadline prolonged
+	Window     time.Duration // time left until its promise to be back ends; 0 for none
 	Promise    time.Time     // when the promise was made, changed, kept or withdrawn; zero for never, or if there are no mates
 	WindowBy   string        // the life of the sender, if that made the promise for itself
 	Foreign    bool          // the collector that took the record receives no beats of it
@@ -167,7 +167,7 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	}
 }
 
-// bonus returns by how much the deadline of p is later than its rule allows.
+// bonus returns how much later the deadline of p is than its rule allows.
 func (t *Tracker) bonus(p *peer) time.Duration {
 	if p.terms.Hours != nil { // the next collector calculates the deadline from its own hours
 		return 0
@@ -205,15 +205,14 @@ func (p *peer) speakers() (all []Speaker) {
 	return all
 }
 
-// Restore adds the peer that another collector recorded at the time saved. Restoring is not an
-// event: a peer that was dead or had left keeps its state, and so does any other peer whose
-// state can still be true. The silence of the peer continues from its recorded length; the
-// pause between the collectors does not count. Once per silence, the allowed silence is
-// prolonged by one interval, at most by soonBack, because the sender must reconnect. A peer
-// whose beat was due in the pause is unknown until its next beat. If beats of the peer have
-// already been received, Restore only adds the totals and applies a promise. The returned
-// transitions concern placeholders that are no longer needed. r is not kept, but the labels
-// and strings in it are.
+// Restore adds the peer of a record that another collector saved. Restoring is not an event: a
+// peer that was dead or had left keeps its state, and so does any other peer whose state may
+// still be true. The silence of the peer continues from its recorded length; the pause between
+// the collectors does not count. Once per silence, the allowed silence is prolonged by one
+// interval, at most by soonBack, because the sender must reconnect. A peer whose beat was due
+// in the pause is unknown until its next beat. If beats of the peer have already been received,
+// Restore only adds the totals and applies a promise. The returned transitions concern
+// placeholders that are no longer needed. r is not kept, but the labels and strings in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
@@ -276,7 +275,7 @@ func (t *Tracker) addTotals(p *peer, r *Record) {
 }
 
 // restorePromise restores a promise that p made to another collector, unless p has made a new
-// promise since or has kept the old one. The time for which t has listened since the start is
+// promise since or has kept the old one. The time that t has listened since the start is
 // subtracted from the window.
 func (t *Tracker) restorePromise(p *peer, r *Record, pause time.Duration) {
 	left := r.Window - min(pause, t.tickV)
@@ -293,7 +292,7 @@ func (t *Tracker) restorePromise(p *peer, r *Record, pause time.Duration) {
 const longAgo = 10 * 365 * 24 * time.Hour
 
 // pauseSince returns how long no collector listened. If the clock was set meanwhile, that is
-// unknown, and it returns 0.
+// unknown, and pauseSince returns 0.
 func pauseSince(saved, now time.Time) time.Duration {
 	if pause := now.Sub(saved); pause > 0 && pause < longAgo {
 		return pause

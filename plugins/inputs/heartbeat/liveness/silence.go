@@ -28,11 +28,11 @@ const (
 	// A missed beat of a peer without an open connection is ignored if its allowed silence is
 	// at most mayMiss: the next beat comes soon.
 	mayMiss = 5 * time.Minute
-	// aroundAway extends the time in which no collector listened: a beat that was due up to
-	// this long before or after it may have been lost.
+	// aroundAway extends the time without a listening collector at both ends: a beat due
+	// shortly before or after that time may also have been lost.
 	aroundAway = time.Minute
-	// soonBack limits by how much the allowed silence is prolonged after a restart of the
-	// collector: the sender must reconnect.
+	// soonBack limits how much the allowed silence is prolonged after a restart of the
+	// collector, because the sender must reconnect.
 	soonBack = time.Minute
 )
 
@@ -120,7 +120,7 @@ func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 
 // silence returns the silence that the terms allow to a peer with the given interval, which is
 // 0 if none is declared. declared is the declared margin, which applies unchanged. s is the
-// schedule, or nil if none is learned yet. heard is when the silence began.
+// schedule, or nil if none is learned yet. heard is the time at which the silence began.
 func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard time.Duration) Silence {
 	if interval == 0 || t.Fixed {
 		return t.named(split(interval, t.DeadAfter), "dead_after")
@@ -151,8 +151,8 @@ func (t *Terms) named(s Silence, rule string) Silence {
 	return s
 }
 
-// split returns the silence after which a peer is dead after dead. The peer is suspect after a
-// quarter of the time between the due beat and death.
+// split returns the Silence of a peer with the given time until death. The peer is suspect when
+// a quarter of the time between the due beat and death has passed.
 func split(interval, dead time.Duration) Silence {
 	if interval == 0 || dead <= interval { // the upper limit may be below the interval
 		return Silence{Suspect: dead / 2, Dead: dead}
@@ -170,8 +170,8 @@ func (s Silence) atLeast(floor, interval time.Duration) Silence {
 	return longer
 }
 
-// margin returns the margin beyond interval. If it exceeds maxMargin, it is cut to the
-// largest odd number of half intervals that fits.
+// margin returns the margin beyond interval. A margin above maxMargin is cut to the largest odd
+// number of half intervals that fits.
 func (t *Terms) margin(interval time.Duration) time.Duration {
 	units := time.Duration(t.Margin)
 	if interval/marginUnit <= maxMargin/units { // else the product may be too large
@@ -186,19 +186,19 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 }
 
 const (
-	// learningBeats is for how many beats phase and interval are learned quickly.
+	// learningBeats is the number of beats during which phase and interval are learned quickly.
 	learningBeats = 32
 	// maxLateness limits the lateness learned from one beat, in declared intervals. Greater
 	// lateness counts as this much and is never ignored: a detector that learns only from good
 	// days is wrong about bad ones.
 	maxLateness = 4
-	// maxLead limits by how much a beat that came early prolongs the wait for the next one,
-	// in declared intervals.
+	// maxLead limits how much a beat that came early prolongs the wait for the next one, in
+	// declared intervals.
 	maxLead = 8
 	// The measured interval may be longer than the declared one by 1/maxDrift of it, and as
 	// short as 1/maxDrift of it.
 	maxDrift = 4
-	// maxOff is by how many intervals a beat may be off schedule. Beyond that the schedule no
+	// maxOff is how far a beat may be off schedule, in intervals. Beyond that the schedule no
 	// longer applies: the sender was suspended, or restarted its numbers.
 	maxOff = 64
 	// maxSteps is how many beats may be missing before the next one restarts the schedule.
@@ -219,11 +219,11 @@ type schedule struct {
 	young    bool          // only one beat is known; senders vary the time of their second beats, so that they do not beat at the same time
 }
 
-// steps returns by how many beats b follows the previous one of o, a process of p. 0 means
-// that the schedule starts over: the schedule of a run does not apply to another run, except
-// that one-shot runs share one schedule. The numbers of beats are the best evidence. Without
-// numbers, no beat is missing on a long connection, because TCP loses none; otherwise only the
-// gap is known.
+// steps returns 1 if b directly follows the previous beat of o, a process of p, 2 if one beat
+// is missing between them, and so on. 0 means that the schedule starts over: the schedule of a
+// run does not apply to another run, except that one-shot runs share one schedule. The numbers
+// of beats are the best evidence. Without numbers, no beat is missing on a long connection,
+// because TCP loses none; otherwise only the gap is known.
 func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	s, over := &o.schedule, o.linkOver(b.Conn)
 	switch {
@@ -239,10 +239,10 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
 }
 
-// learn learns from a beat of o when the next beats are due. The beat came gap after the
-// previous one; lost is for how long the collector was not listening just before it read the
-// beat. A new interval begins a new schedule. A beat that was read late because the collector
-// was stalled advances the schedule but does not change it.
+// learn learns from a beat of o when the next beats are due. gap is the time since the previous
+// beat. lost is how long the collector did not listen just before it read the beat. A new
+// interval begins a new schedule. A beat that was read late because the collector was stalled
+// advances the schedule but does not change it.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
 	if o.interval != b.Interval {
 		o.schedule, steps = schedule{}, 0
@@ -278,9 +278,9 @@ func (s *schedule) skip(at time.Duration, n int64) {
 
 // learn learns from a beat that came n beats after the previous one.
 func (s *schedule) learn(at, declared time.Duration, n int64) {
-	late := at - s.phase - s.interval           // by the due time of the beat after the previous one
-	off := late - s.interval*time.Duration(n-1) // by the due time of this beat
-	lateness := max(off.Abs(), late)            // how long a wait would have been long enough
+	late := at - s.phase - s.interval           // compared with the due time of the beat after the previous one
+	off := late - s.interval*time.Duration(n-1) // compared with the due time of this beat
+	lateness := max(off.Abs(), late)            // the extra wait that would have been enough
 	phaseStep, intervalStep := s.steps(off, declared)
 	s.lateness += (min(lateness, maxLateness*declared) - s.lateness) / 16
 	s.phase += s.interval*time.Duration(n) + phaseStep
@@ -291,8 +291,8 @@ func (s *schedule) learn(at, declared time.Duration, n int64) {
 	}
 }
 
-// steps returns by how much an error moves phase and interval. Once the schedule is settled,
-// one late beat hardly moves it.
+// steps returns how far a beat that is off schedule moves phase and interval. Once the schedule
+// is settled, one late beat hardly moves it.
 func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Duration) {
 	if s.taught <= learningBeats {
 		s.taught++
@@ -334,15 +334,15 @@ func (t *Tracker) wall(verdict time.Duration) time.Time {
 	return time.Unix(0, t.tickWall).Add(verdict - t.tickV)
 }
 
-// awaited returns the silence allowed after a beat at the given time, and when the next beat
-// is due.
+// awaited returns the silence allowed after a beat at the given time, and the time at which the
+// next beat is due.
 func (t *Terms) awaited(heard time.Time) (Silence, calendar.Due) {
 	due := t.Schedule.Awaited(heard, t.Patience)
 	return t.named(t.until(due.At, heard), "schedule"), due
 }
 
-// until returns the silence from the given time until a due beat makes its peer suspect, and
-// until it makes it dead.
+// until returns the silence that makes a peer suspect and dead. from is the time at which the
+// silence begins, and due is the time at which the beat of the peer is due.
 func (t *Terms) until(due, from time.Time) Silence {
 	wait := min(max(due.Sub(from), -longAgo), longAgo)
 	return Silence{Suspect: wait + t.Patience/4, Dead: wait + t.Patience}
@@ -355,9 +355,9 @@ func (p *peer) await(due calendar.Due) {
 	}
 }
 
-// followWallClock adjusts the deadline of p to the wall clock, if the beat of p is not late
-// yet or the wall clock was set back. It is needed because the verdict clock falls behind
-// whenever it stops.
+// followWallClock adjusts the deadline of p to the wall clock, if the beat of p is not late yet
+// or the wall clock was set back. It is needed because the verdict clock falls behind whenever
+// the collector does not listen.
 func (t *Tracker) followWallClock(p *peer) {
 	if p.due == nil || !p.onSchedule(&p.process) {
 		return
@@ -368,7 +368,7 @@ func (t *Tracker) followWallClock(p *peer) {
 	}
 }
 
-// longestInterval returns how far apart two beats of the schedule are, or 0 without a
+// longestInterval returns how far apart two beats of the schedule can be, or 0 without a
 // schedule.
 func (t *Terms) longestInterval() time.Duration {
 	if t.Schedule == nil {
@@ -380,14 +380,14 @@ func (t *Terms) longestInterval() time.Duration {
 // An awaitedBeat is the beat that the tracker waits for.
 type awaitedBeat struct {
 	due      calendar.Due
-	late     time.Duration // by how much later than due the previous beat came
+	late     time.Duration // how much later than due the previous beat came
 	early    time.Duration // how early it may come
 	patience time.Duration // how late it may come
 }
 
-// awaitedBeatOf returns the beat of p that the tracker waits for at the time at, after a beat
-// at heard. It also returns the first later due time that is after the time after. It reports
-// false if these are unknown.
+// awaitedBeatOf returns the beat of p that the tracker waits for at the given time. heard is
+// the time of the last beat. next is the first due time that is later than both that beat's due
+// time and the time after. ok is false if these are unknown.
 func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
@@ -423,9 +423,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// noteMissed reports whether a beat of p, whose last beat was at heard, may have been lost
-// because no collector listened between from and to, which is now. If so, it is unknown
-// whether p is alive, and p is not dead before its next beat is due.
+// noteMissed reports whether a beat of p may have been lost because no collector listened
+// between from and to. heard is the time of the last beat of p, and to is the present. If a
+// beat may have been lost, it is unknown whether p is alive, and p is not dead before its next
+// beat is due.
 func (t *Tracker) noteMissed(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
@@ -452,9 +453,9 @@ func (t *Tracker) noteMissed(p *peer, heard, from, to time.Time) bool {
 	return true
 }
 
-// continueWaiting adjusts the deadline of p to the wall clock at now, after a time in which no
-// collector listened. If the deadline has passed, p gets some time to reconnect, unless it got
-// that time before.
+// continueWaiting adjusts the deadline of p to the wall clock, after a time in which no
+// collector listened. If the deadline has passed, p gets some time to reconnect, unless had is
+// set: then it got that time before.
 func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	silence := p.terms.until(p.due.At, now)
 	if !had {
@@ -463,9 +464,9 @@ func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	p.suspectV, p.deadV = t.tickV+min(silence.Suspect, silence.Dead), t.tickV+silence.Dead
 }
 
-// missStalled makes p unknown if one of its beats may have been lost while this collector did
-// not listen, since from, the wall time of the tick at the time at. This change is not an
-// event.
+// missStalled makes p unknown if one of its beats may have been lost because this collector did
+// not listen. from and at are the times of the last tick before that: from on the wall clock,
+// at since epoch. This change is not an event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {
@@ -490,7 +491,7 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	t.rewake(p)
 }
 
-// reschedule applies other terms to p, because its schedule has changed.
+// reschedule applies new terms to p, because its schedule has changed.
 func (t *Tracker) reschedule(p *peer, now time.Time) {
 	terms := t.termsOf(p.id(), p.addr)
 	if p.terms == terms || p.terms.sameSchedule(terms) {
@@ -531,7 +532,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 }
 
 // waitAnew makes the tracker wait for the beat of p that, by its schedule, was due next at the
-// time at, after a beat at heard.
+// time at. heard is the time of the last beat.
 func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	w, _, _ := t.awaitedBeatOf(p, heard, at, now)
 	p.await(w.due)
@@ -560,8 +561,8 @@ func (t *Tracker) setBack(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// dropOtherDue forgets when the next beat of p is due, unless that is a due time of its
-// schedule.
+// dropOtherDue forgets the due time of the next beat of p, unless it is a due time of the
+// schedule of p.
 func (p *peer) dropOtherDue() {
 	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
 		p.forgetDue()
@@ -609,10 +610,10 @@ func (t *Tracker) restartOffHours(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// startOfHours returns the verdict time at which the current hours began, which was ago before
-// the last tick. It reports true if this collector did not listen at that moment: then the
-// hours begin when it listens again. If the hours began before this collector started, its
-// records handle them.
+// startOfHours returns the verdict time at which the current hours began; ago is how long that
+// was before the last tick. It reports true if this collector did not listen at that moment:
+// then the hours begin when it listens again. If the hours began before this collector started,
+// its records handle them.
 func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bool) {
 	since := t.tick - t.stallEnd
 	switch {

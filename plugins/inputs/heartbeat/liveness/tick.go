@@ -22,8 +22,8 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	return t.out
 }
 
-// TickPart is Tick in parts, so that other calls can come in between. It checks n peers and
-// reports whether more are left. If so, call it again with the same now.
+// TickPart is Tick in parts, so that other methods can be called in between. It checks n peers
+// and reports whether more are left. If so, call it again with the same now.
 func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more bool) {
 	t.out = t.out[:0]
 	if !t.ticking() {
@@ -34,8 +34,8 @@ func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more
 }
 
 // A portion is part of the work of a tick that can be interrupted and continued. It does at
-// most n units of work, each as long as checking one peer, and returns how many units it did:
-// fewer than n if the work is finished.
+// most n units of work, each of which takes about as long as checking one peer, and returns how
+// many units it did. Fewer than n means that the work is finished.
 type portion func(n int) int
 
 const (
@@ -43,8 +43,8 @@ const (
 	everything = 1 << 27
 	// perUnit is how many hosts can be compared, or peers skipped, in one unit.
 	perUnit = 8
-	// atOnce is the most peers to which a change of one of them is applied at once. If there
-	// are more, the tick does the work, in portions.
+	// A change that affects at most atOnce peers is applied to them at once. If it affects
+	// more, the tick does the work, in portions.
 	atOnce = 1000
 )
 
@@ -110,8 +110,8 @@ func once(do func()) portion {
 	}
 }
 
-// sequence returns a portion that does other portions one after another. It creates each of
-// them just before it begins.
+// sequence returns a portion that does other portions one after another. It creates each
+// portion just before that portion begins.
 func sequence(steps ...func() portion) portion {
 	var work portion
 	return func(n int) int {
@@ -130,7 +130,7 @@ func sequence(steps ...func() portion) portion {
 	}
 }
 
-// A chore is work on the services of a host that a tick does later.
+// A chore is work on the services of a host, to be done by a later tick.
 type chore struct {
 	host *host
 	kind choreKind
@@ -221,22 +221,22 @@ func (t *Tracker) beginTick(now time.Time) {
 	}
 }
 
-// notListened returns for how long the collector has not listened since the last tick; it is not
-// positive if it has listened. It uses the wall clock too, because on Linux the monotonic
-// clock stops while the machine is suspended.
+// notListened returns how long the collector has not listened since the last tick. The result
+// is not positive if it has listened. It uses the wall clock too, because on Linux the
+// monotonic clock stops while the machine is suspended.
 func (t *Tracker) notListened(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
-// An unreportedEnding is an ending to be reported at the next tick. Each peer has at most as
-// many as processes are remembered of it, so that no peer floods the outputs.
+// An unreportedEnding is an ending to be reported at the next tick. A peer has at most one for
+// each of its remembered processes, so that no peer floods the outputs.
 type unreportedEnding struct {
 	peer   *peer
 	ending Ending
 }
 
-// reportDelayed reports the changes of peers that send too much. It runs once a tick, so that
-// no such peer floods the outputs.
+// reportDelayed reports the changes of peers that send too much. It runs only once a tick, so
+// that no such peer floods the outputs.
 func (t *Tracker) reportDelayed(now time.Time) {
 	if len(t.endings)+len(t.unreported) == 0 {
 		return
@@ -257,8 +257,8 @@ func (t *Tracker) reportDelayed(now time.Time) {
 	)
 }
 
-// checkDue checks every peer that is due, hosts before the services that may follow them. Most
-// ticks come before the earliest wake time and scan no peers.
+// checkDue checks every peer that is due to be checked, hosts before the services that may
+// follow them. Most ticks come before the earliest wake time and scan no peers.
 func (t *Tracker) checkDue(now time.Time) {
 	if t.tickV < t.earliest {
 		return
@@ -274,7 +274,7 @@ func (t *Tracker) checkDue(now time.Time) {
 	t.next(look(true), t.doChores, look(false), once(func() { t.due = nil }))
 }
 
-// findDue finds every peer that is due.
+// findDue finds every peer that is due to be checked.
 func (t *Tracker) findDue() {
 	count := 0
 	for _, wake := range t.wake {
@@ -292,7 +292,7 @@ func (t *Tracker) findDue() {
 	}
 }
 
-// judgePeer applies the passing of time to p.
+// judgePeer applies to p the changes that time alone causes.
 func (t *Tracker) judgePeer(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
@@ -345,7 +345,7 @@ func (t *Tracker) judgePromise(p *peer, now time.Time) {
 	}
 }
 
-// Within rounds intervals, a sender names every service that it watches. If the host has
+// Within this many intervals, a sender names every service that it watches. If the host has
 // beaten for that long and its sender has not named a service, that service is no longer
 // watched.
 const rounds = 3
@@ -357,8 +357,8 @@ func (p *peer) dropped() bool {
 	return ok && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
 
-// postpone postpones the end of the window of p, once, if p may no longer be watched and that
-// is not certain yet. The delay is at most the time that was promised.
+// postpone postpones the end of the window of p, once, while it is uncertain whether p is still
+// watched. The delay is at most the time that was promised.
 func (t *Tracker) postpone(p *peer) bool {
 	s, ok := p.successor()
 	own := p.host.own
@@ -374,8 +374,8 @@ func (t *Tracker) postpone(p *peer) bool {
 	return true
 }
 
-// successor returns the life of a sender that beats for the host of p and follows the life
-// that made the promise of p, if that earlier life beat for the host too.
+// successor returns the life of a sender that now beats for the host of p, if an earlier life
+// made the promise of p and beat for the host too.
 func (p *peer) successor() (speaker, bool) {
 	own := p.host.own
 	if own == nil || own == p || p.windowBy == "" || !p.shared {
@@ -389,8 +389,8 @@ func (p *peer) successor() (speaker, bool) {
 	return speaker{}, false
 }
 
-// promiseV returns when the promise that applies to p ends: its own promise or the promise of
-// its host.
+// promiseV returns the verdict time at which the maintenance window of p ends: its own or its
+// host's, whichever is later.
 func (p *peer) promiseV() time.Duration {
 	window := p.windowV
 	if own := p.host.own; own != nil {
@@ -556,7 +556,7 @@ const (
 )
 
 // inquire asks the kernel about the connections of p, which is silent. If all of them have
-// ended, the kernel knows nothing.
+// ended, the kernel knows nothing about p.
 func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	path, from, asked := t.askKernel(&p.process)
 	if !asked {
@@ -620,8 +620,8 @@ func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	t.earliest = min(t.earliest, verdict)
 }
 
-// wakeV returns when time alone may change the state of p. A peer whose verdict is held back
-// is not checked: the hold ends for all peers at once.
+// wakeV returns the time at which time alone may change the state of p. A peer whose verdict is
+// held back is not checked: the hold ends for all peers at once.
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.foreign():
@@ -648,9 +648,9 @@ func (p *peer) foreignWakeV(o *Options) time.Duration {
 	return p.forgetV(o)
 }
 
-// forgetV returns when a peer that has ended is forgotten, or never. A peer with a pending
-// promise is kept. A dead peer is kept for at least three of its intervals, so that a daily
-// job is still known when it should have run again.
+// forgetV returns the time at which a peer that has ended is forgotten, or never. A peer with a
+// pending promise is kept. A dead peer is kept for at least three of its intervals, so that a
+// daily job is still known when it should have run again.
 func (p *peer) forgetV(o *Options) time.Duration {
 	var keep time.Duration
 	switch {

@@ -5,8 +5,8 @@
 // knows nothing of bytes, metrics or files. Its tests therefore need no real time.
 //
 // Silence is measured on the verdict clock, which advances only while the collector is really
-// listening. So no peer is declared dead because the collector's process was stopped or its
-// machine was suspended or starved of CPU.
+// listening. So no peer is declared dead because the collector was stopped, or because its
+// machine was suspended or short of CPU time.
 //
 // Each kind of input has one file. It begins with the exported entry points:
 //
@@ -50,8 +50,8 @@ const (
 	// counts as time in which the collector did not listen.
 	maxTick = 2 * TickInterval
 
-	// afterStall is how long after a stall the schedule learns nothing from beats: they may
-	// have arrived during the stall. The time is never longer than the stall itself.
+	// For afterStall after a stall, but no longer than the stall itself lasted, schedules learn
+	// nothing from beats: they may have arrived during the stall.
 	afterStall = 5 * time.Second
 
 	// forgetNameless is how long a dead nameless peer is kept. Its next process has another
@@ -87,9 +87,9 @@ type Options struct {
 	OnlyVerified bool   // a beat that a mate has received counts only if it was verified
 	Origin       uint64 // part of every event ID; differs for each start without a state file
 
-	// Ask returns what the kernel knows of a connection, and its remote address. The zero
-	// Addr stands for a Unix socket. Observe and Tick call it; it must not call the Tracker.
-	// It may be nil.
+	// Ask returns what the kernel knows about a connection, and its remote address. The zero
+	// Addr stands for a Unix socket. Observe and Tick call it; it must not call the Tracker. It
+	// may be nil.
 	Ask func(ConnID) (Path, netip.Addr)
 }
 
@@ -210,26 +210,27 @@ func (t *Tracker) Len() int { return len(t.order) }
 // Count returns the number of peers in state s.
 func (t *Tracker) Count(s State) int { return t.counts[s] }
 
-// Stalled returns for how long the collector ran without listening.
+// Stalled returns how long the collector ran without listening.
 func (t *Tracker) Stalled() time.Duration { return t.stalled }
 
 // Isolated reports whether the collector is probably cut off from the network.
 func (t *Tracker) Isolated() bool { return t.isolation.on }
 
-// Listened returns how long the tracker has listened: the verdict clock.
+// Listened returns how long the tracker has listened, which is the reading of the verdict
+// clock.
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
 
 // Asked returns two totals: how many times mates were asked about a peer, and how many times a
 // mate had received a later beat of it.
 func (t *Tracker) Asked() (asked, spared int64) { return t.asked, t.spared }
 
-// verdict returns the verdict clock at now. It is at most maxTick ahead of the last tick:
-// otherwise silence would accumulate while nothing is read.
+// verdict returns the verdict time that corresponds to now. It is at most maxTick ahead of the
+// last tick: otherwise silence would accumulate while nothing is read.
 func (t *Tracker) verdict(now time.Time) time.Duration {
 	return t.verdictAt(now.Sub(t.epoch))
 }
 
-// verdictAt is verdict for a time since epoch.
+// verdictAt is like verdict, for a time since epoch.
 func (t *Tracker) verdictAt(at time.Duration) time.Duration {
 	return t.tickV + min(max(at-t.tick, 0), maxTick)
 }

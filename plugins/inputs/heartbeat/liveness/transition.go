@@ -24,7 +24,7 @@ type Transition struct {
 
 	Previous State
 	Lasted   time.Duration // how long Previous lasted
-	Other    netip.Addr    // of a conflict: the address from which the other process beats
+	Other    netip.Addr    // of a conflict: the address of the other process
 	Ending   Ending        // of Ended
 }
 
@@ -72,7 +72,7 @@ type Details struct {
 	Rule     string        // the option or declaration that set DeadAfter
 	Observed netip.Addr    // the address that sent its latest beat; invalid if unknown
 	HeardBy  string        // the mate that received its latest beat; "" for this collector
-	BackIn   time.Duration // how much is left of its promise to be back; 0 for none
+	BackIn   time.Duration // time left until its promise to be back ends; 0 for none
 	Jobs     int           // jobs that have begun and not ended
 
 	Schedule  string        // when its beats are due, with the time zone; "" for none
@@ -83,8 +83,8 @@ type Details struct {
 	Ephemeral bool          // it counts as left instead of dead when it falls silent
 }
 
-// Details returns the details of peer number i, 0 <= i < Len. Details uses up no stamp,
-// because no metric or event is sent.
+// Details returns the details of peer number i, 0 <= i < Len. Details uses no stamp, because no
+// metric or event is sent.
 func (t *Tracker) Details(i int, now time.Time) Details {
 	p := t.order[i]
 	stamp, silence := p.stamp, t.silence(p, &p.process)
@@ -120,7 +120,7 @@ func (p *peer) backIn(verdict time.Duration) time.Duration {
 	return max(p.windowV-verdict, 1)
 }
 
-// View returns what is known of peer number i, 0 <= i < Len. Numbers change when a peer is
+// View returns what is known about peer number i, 0 <= i < Len. Numbers change when a peer is
 // forgotten: the last peer gets its number.
 func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
 
@@ -217,7 +217,7 @@ func (t *Tracker) noteVerdictTime(p *peer, state State, verdict time.Duration) {
 	}
 }
 
-// stateReportedSince returns when the last reported state began.
+// stateReportedSince returns the time at which the last reported state began.
 func (p *peer) stateReportedSince() time.Duration {
 	if p.reportedApart {
 		return p.reportedSince
@@ -225,8 +225,8 @@ func (p *peer) stateReportedSince() time.Duration {
 	return p.since
 }
 
-// noteReportedSince notes when the last reported state began. The current state differs from
-// that state and is not reported yet.
+// noteReportedSince notes when the last reported state began, because the current state differs
+// from it and is not reported yet.
 func (p *peer) noteReportedSince(since time.Duration) {
 	if p.reportedApart = since != p.since; p.reportedApart {
 		p.editPast().reportedSince = since

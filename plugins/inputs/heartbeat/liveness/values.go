@@ -49,7 +49,7 @@ func (id ID) String() string {
 	return id.Source + "/" + id.Service
 }
 
-// sameStart is by how much two readings of the start time of one process may differ.
+// sameStart is how much two readings of the start time of one process may differ.
 const sameStart = 5 * time.Second
 
 // A Process identifies one process of a peer. Its parts are compared for equality, never for

@@ -1,7 +1,7 @@
 // This file processes words, the short reports of mates about peers. Mates send words in
-// answers, in rounds, and when a state changes. For peers that beat here, a word is compared
-// with the knowledge of this collector; other peers get the state in the word. If a word is
-// not enough, the record of the peer is requested.
+// answers, in rounds, and when a state changes. A word about a peer that beats here is compared
+// with what this collector knows. Any other peer gets the state in the word. If a word is not
+// enough, this collector requests the record of the peer.
 
 package liveness
 
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// HearWords processes the words of a mate about peers. The words were sent ago before now, and
+// HearWords processes the words of a mate about peers. ago is how long ago the mate sent them;
 // their ages are as of that time. HearWords returns the hashes of the peers whose records are
 // needed.
 func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
@@ -71,15 +71,15 @@ func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
 	}
 }
 
-// endedAway reports whether p, which is unchanged since it was restored, has ended while this
-// collector was away or was still reading its state file, according to a mate that has
-// received its last beat. That end has been reported already.
+// endedAway reports whether p has ended while this collector was away or was still reading its
+// state file, according to a mate that has received the last beat of p. p is unchanged since it
+// was restored. That end has been reported already.
 func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
 	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }
 
-// mergeDeaths sets the total of deaths to the larger one of p and w, unless one of them
-// includes a death that the other does not include yet.
+// mergeDeaths sets the total of deaths of p to the larger of the totals of p and w, unless one
+// of them includes a death that the other does not include yet.
 func (p *peer) mergeDeaths(w *Word) {
 	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
 	if counted && w.Deaths > p.Deaths {
@@ -110,8 +110,8 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
-// isRecent reports whether since, the time of a report to a mate, is not before the last beat
-// of p.
+// isRecent reports whether p has not beaten since a report to a mate. since is the time of that
+// report.
 func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
 	return since+sameEnd+t.doubt(p) > p.lastHeard()
 }
@@ -158,8 +158,8 @@ func (t *Tracker) followWindow(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// knowsBetter reports whether more is known of p, which mates judge, than one mate reports:
-// another mate has received a later beat, or p has ended later.
+// knowsBetter reports whether this collector knows more about p, which mates judge, than one
+// mate reports: another mate has received a later beat, or p has ended later.
 func (p *peer) knowsBetter(w *Word, mate string, heard, since time.Duration) bool {
 	e := p.elsewhere
 	switch {
@@ -191,8 +191,8 @@ func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// later reports whether a mate has certainly received a later beat than the beat at the time
-// than.
+// later reports whether the beat that a mate received at the time heard is certainly later than
+// another one. than is the time of the other beat.
 func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
 // compare processes a word about p, which has beaten here too. It checks whether the mate has

@@ -77,8 +77,8 @@ type Peers interface {
 	// Rebuilt reports whether something happened since the last call that makes it necessary to save
 	// everything again.
 	Rebuilt() bool
-	// Contained calls do. If do panics, Contained logs the panic and returns false.
-	Contained(what string, do func()) bool
+	// CatchPanic calls do. If do panics, CatchPanic logs the panic and returns false.
+	CatchPanic(what string, do func()) bool
 }
 
 // Logger receives the log messages of a Keeper.
@@ -145,7 +145,7 @@ func (k *Keeper) Load(ctx context.Context) bool {
 		return true
 	}
 	var err error
-	if !k.peers.Contained("restoring the state", func() { err = k.restore(ctx) }) {
+	if !k.peers.CatchPanic("restoring the state", func() { err = k.restore(ctx) }) {
 		k.Close() // step tries again later
 	}
 	if ctx.Err() != nil {
@@ -268,7 +268,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 
 // contained calls save. If save panics, the file will be rewritten.
 func (k *Keeper) contained(what string, save func()) {
-	if !k.peers.Contained(what, save) {
+	if !k.peers.CatchPanic(what, save) {
 		k.works.Store(false)
 		if k.file != nil {
 			k.file.Reset()

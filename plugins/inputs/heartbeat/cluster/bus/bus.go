@@ -1,9 +1,9 @@
 // Package bus carries messages between collectors. Each collector embeds a NATS server, and routes
-// connect the servers. The package knows addresses and the secret, and never the contents of
+// connect the servers. The package knows the addresses and the secret, but not the contents of
 // messages.
 //
-// Only collectors with the same secret can open a route to this collector. In the other direction
-// there is no such protection without TLS: any program that listens at the address of a mate can
+// Only collectors with the same secret can open a route to this collector. Without TLS there is no
+// such protection in the other direction: any program that listens at the address of a mate can
 // pretend to be the mate, and learns the password of the routes. So the receiver must verify each
 // message.
 package bus

@@ -68,8 +68,7 @@ func checkCollector(ctx context.Context, conn net.Conn, address string, secret [
 	return sendConnect(conn, lines, secret)
 }
 
-// configFor returns a copy of config for a connection to an address. With it, the certificate is
-// verified for the host of the address.
+// configFor returns a copy of config that verifies the certificate for the host of an address.
 func configFor(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
@@ -180,8 +179,7 @@ func remoteAlert(err error) error {
 	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// usesTLS reports whether the other side uses TLS. Certificates that are not accepted do not
-// matter.
+// usesTLS reports whether the other side uses TLS, even if its certificate would not be accepted.
 func usesTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()

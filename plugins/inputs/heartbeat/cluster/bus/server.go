@@ -129,8 +129,8 @@ func listenAddress(address string) (host string, port int, err error) {
 	return host, port, err
 }
 
-// routeURLs returns the addresses of mates as URLs for NATS. NATS resolves host names again at each
-// attempt to connect.
+// routeURLs returns the addresses of mates as URLs for NATS. NATS resolves the host names again at
+// each attempt to connect.
 func routeURLs(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
 	for _, mate := range mates {
