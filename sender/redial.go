@@ -20,8 +20,8 @@ func randomPart(whole time.Duration) time.Duration {
 // dial starts to connect.
 func (s *session) dial(ctx context.Context) {
 	s.dialing, s.dialAt = true, time.Now()
-	// The server answered before and has fallen silent: it may have been cut off
-	// from this host alone, so not the whole fleet dials now.
+	// The server answered before and has fallen silent. Probably only this host
+	// has lost its connection, so the rest of the fleet does not dial now.
 	eager := s.proven != nil && s.patience() < usualPatience
 	limit := min(max(tryTime, s.patience()), maxPause)
 	s.wg.Go(func() { s.dialed <- s.route.connect(ctx, limit, eager) }) // ends with ctx at the latest

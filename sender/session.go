@@ -278,7 +278,7 @@ func (s *session) handle(e event) {
 		s.refused(e.link, &e.answer)
 	default:
 		e.link.owed--
-		s.acknowledged(e.link, &e.answer)
+		s.handleAck(e.link, &e.answer)
 	}
 }
 
@@ -297,8 +297,8 @@ func (s *session) refused(link *link, answer *wire.Answer) {
 	}
 }
 
-// acknowledged processes the acknowledgement of a beat and of the beats before it.
-func (s *session) acknowledged(link *link, answer *wire.Answer) {
+// handleAck processes the acknowledgement of a beat and of the beats before it.
+func (s *session) handleAck(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {
 		return // no beat waits for it
@@ -408,9 +408,9 @@ func (s *session) closeAll() {
 // logTimes are the last times at which something was logged, oldest first.
 type logTimes [3]time.Time
 
-// tooOften reports whether a kind of line was logged three times in the last
-// three minutes. This shows a connection that comes and goes, but does not fill
-// the disk if it does so all day.
+// tooOften reports whether a kind of line was logged three times in the last three
+// minutes. With this limit the log shows a connection that comes and goes, but does
+// not fill the disk if that goes on all day.
 func (s *session) tooOften(kind string) bool {
 	times, now := s.logged[kind], time.Now()
 	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {

@@ -91,7 +91,7 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 		case ctx.Err() != nil:
 			return nil
 		case len(gone) > 0:
-			seen.part(gone)
+			seen.sayGoodbye(gone)
 			return errRestart
 		}
 		m.progress("RELOADING=1") // until the new program is ready

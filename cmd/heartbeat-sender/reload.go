@@ -13,8 +13,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// This file has what a running program and its successor know of each other: at a reload, the
-// successor takes over as the same process (decision 40). This works only on Linux: see reloading.
+// This file has what a running program and its successor know about each other. At a reload, the
+// successor takes over in the same process (decision 40). This works only on Linux: see reloading.
 
 // errRestart is the cause of a goodbye after which the program starts again.
 var errRestart = errors.New("other settings")
@@ -130,7 +130,7 @@ func (v *view) compare(printed string) (gone []string, err error) {
 		case text == answers && !v.sender.Answers(name): // no connection is lost
 		case other != text && text != "":
 			differ := fmt.Sprintf("the new program finds that %s %s; here it %s", name, other, text)
-			if err == nil || differ < err.Error() { // always the same one of several
+			if err == nil || differ < err.Error() { // of several errors, always return the same one
 				err = errors.New(differ)
 			}
 		}
@@ -141,9 +141,9 @@ func (v *view) compare(printed string) (gone []string, err error) {
 	return gone, err
 }
 
-// part says goodbye for peers that are no longer in the settings, even if their states
+// sayGoodbye says goodbye for peers that are no longer in the settings, even if their states
 // are unknown: otherwise they would be reported dead.
-func (v *view) part(names []string) {
+func (v *view) sayGoodbye(names []string) {
 	for _, p := range v.sender.Peers {
 		if slices.Contains(names, nameOf(&p)) {
 			p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}

@@ -90,7 +90,8 @@ func (s *settings) checkTogether(cmd *command) error {
 }
 
 // allowedLateness is how long collectors wait for a beat beyond its interval by
-// default: two and a half intervals, or fewer halves if that is more than an hour.
+// default: two and a half intervals, or fewer half intervals if that is more than an
+// hour.
 func (s *settings) allowedLateness() time.Duration {
 	const most, least = time.Hour, 2 * time.Second // the latter with the interval
 	if s.peer.Grace != 0 {

@@ -127,8 +127,8 @@ func follow(output *bufio.Reader) *reports {
 	return r
 }
 
-// await waits until something is reported about a service, and returns when it was first
-// reported.
+// await waits until something is reported about a service, and returns the time of the first
+// report.
 func (r *reports) await(service, what string) time.Time {
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
 		r.mu.Lock()

@@ -28,7 +28,7 @@ type pidfdInfo struct {
 	mask     uint64
 	_        uint64
 	_        [11]uint32
-	exitCode int32 // as wait(2) tells it
+	exitCode int32 // as wait(2) reports it
 }
 
 // A process is identified by its pidfd, which never refers to another process.

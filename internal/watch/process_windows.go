@@ -81,5 +81,6 @@ func (p *process) endsWithin(limit time.Duration) bool {
 	return err == nil && event == syscall.WAIT_OBJECT_0
 }
 
-// signalName returns "": there is no systemd that reports signals.
+// signalName returns a name with the number. Only systemd reports signals, and
+// Windows does not have it.
 func signalName(number int64) string { return "SIG" + strconv.FormatInt(number, 10) }

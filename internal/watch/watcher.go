@@ -1,7 +1,7 @@
 // Package watch notices when other processes start and end. It asks the kernel, pid files
-// and systemd (by the program systemctl), and decides whether that is a restart, a stop
-// or a death. It never starts, signals or reaps a process that it watches, and knows
-// nothing of beats or collectors.
+// and systemd (through the program systemctl), and decides whether an end is a restart, a
+// stop or a death. It never starts, signals or reaps a process that it watches, and knows
+// nothing about beats or collectors.
 package watch
 
 import (

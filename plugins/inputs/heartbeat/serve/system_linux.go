@@ -106,7 +106,7 @@ func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) er
 	})
 }
 
-// ask asks the kernel what it knows of the other side (tcp(7), TCP_INFO).
+// ask asks the kernel what it knows about the other side (tcp(7), TCP_INFO).
 func (k KeepAlive) ask(socket net.Conn) Path {
 	path := PathUnknown
 	err := onDescriptor(socket.(syscall.Conn), func(fd int) error {

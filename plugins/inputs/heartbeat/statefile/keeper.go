@@ -21,9 +21,10 @@ import (
 const (
 	// flushPause is the time between two saves of changes.
 	flushPause = 200 * time.Millisecond
-	// firstPace is how long after its start a collector first saves for how long it has listened. It
-	// saves this duration again whenever the duration has doubled. So a collector that is repeatedly
-	// killed loses at most half of the duration. Later, Peers.Pace determines how often it is saved.
+	// firstPace is the time after its start at which a collector first saves how long it has listened.
+	// It saves this duration again whenever the duration has doubled. So a collector that is
+	// repeatedly killed loses at most half of the duration. Later, Peers.Pace determines how often it
+	// is saved.
 	firstPace = 500 * time.Millisecond
 	// rewriteShare limits the share of time spent on rewriting the file: the pause after a rewrite is
 	// rewriteShare times as long as the rewrite.

@@ -115,7 +115,7 @@ func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
 	case "id":
 		a.ID, err = d.anyText("id")
 	case "collector":
-		a.Collector, err = d.text("collector", "", MaxHost, hostByte)
+		a.Collector, err = d.text("collector", "", MaxHost, isHostByte)
 	case "known":
 		var known bool
 		known, err = d.boolean("known")
@@ -137,7 +137,7 @@ func (d *Decoder) near() (names []string, err error) {
 		if len(names) == MaxNear {
 			return refuse(ReasonLimit, "near: more than %d names", MaxNear)
 		}
-		name, err := d.text("near", "", MaxHost+1+MaxService, serviceByte)
+		name, err := d.text("near", "", MaxHost+1+MaxService, isServiceByte)
 		names = append(names, name)
 		return err
 	})

@@ -17,7 +17,8 @@ const (
 // ownBuffer is the size of the buffer of a Reader for an io.Reader, in bytes.
 const ownBuffer = 1 << 10
 
-// ErrAgain is returned by a Source that has nothing now and does not wait, and then by Next.
+// ErrAgain means that a Source has nothing now and does not wait for more. Next then returns it
+// too.
 var ErrAgain = errors.New("nothing more has come yet")
 
 // kind is how the payloads of a stream are separated.
@@ -35,9 +36,9 @@ type Source interface {
 	Chunk() ([]byte, error)
 }
 
-// A Reader reads the payloads of a stream: frames, or bare JSON objects. The first byte
-// decides which. It never allocates memory for a length that is only announced, and keeps
-// no memory between payloads.
+// A Reader reads the payloads of a stream: frames, or bare JSON objects. The first byte decides
+// which. A Reader never allocates memory for a length that is only announced, and keeps no memory
+// between payloads.
 type Reader struct {
 	src    Source
 	max    int
@@ -87,7 +88,7 @@ func (r *Reader) Bare() bool { return r.kind == bare }
 // you may call it again.
 func (r *Reader) Next() ([]byte, error) {
 	if r.kind == undecided {
-		if err := r.decide(); err != nil {
+		if err := r.detectFraming(); err != nil {
 			return nil, err
 		}
 	}
@@ -97,8 +98,8 @@ func (r *Reader) Next() ([]byte, error) {
 	return r.nextObject()
 }
 
-// decide looks at the first byte of the stream.
-func (r *Reader) decide() error {
+// detectFraming finds out from the first byte how the payloads of the stream are separated.
+func (r *Reader) detectFraming() error {
 	if err := r.need(1); err != nil {
 		return err
 	}

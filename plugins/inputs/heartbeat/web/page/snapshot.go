@@ -22,8 +22,8 @@ const (
 	// freshFor is the greatest age of a snapshot that is shown: with the pause of the script, a
 	// change is visible within three seconds.
 	freshFor = 500 * time.Millisecond
-	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as the
-	// first one, and need no other walk over all peers.
+	// keptFor is how long a snapshot is kept, so that the next pages of a list show the same instant
+	// as the first one without another walk over all peers.
 	keptFor = 10 * time.Second
 	// maxKept is how many bytes of answers a snapshot keeps for other readers.
 	maxKept = 4 << 20
