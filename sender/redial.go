@@ -45,7 +45,8 @@ func (s *session) connected(ctx context.Context, d dialResult) {
 	s.sendBeats(due)
 }
 
-// dialLater plans the next dial for a pause after wrong, the time of a failure.
+// dialLater plans the next dial after a failure. wrong is the time of the
+// failure, at which the pause begins.
 func (s *session) dialLater(wrong time.Time) {
 	if s.planned || s.dialing {
 		return
@@ -62,7 +63,7 @@ func (s *session) untilDial(wrong, now time.Time) time.Duration {
 	s.pause = min(max(2*s.pause, minPause), most)
 	pause := randomPart(s.pause)
 	if s.pause == minPause && s.proven != nil {
-		pause = 0 // the server is up, or was: the fleet does not dial at once
+		pause = 0 // the server has answered before, so the fleet does not dial all at once
 	}
 	next := wrong.Add(pause)
 	if soonest := s.dialAt.Add(minPause); next.Before(soonest) {

@@ -81,7 +81,7 @@ type session struct {
 	logged map[string]logTimes
 }
 
-// newSession returns the session with the server of this number in one life of s.
+// newSession returns a session for the server with this number, in one life of s.
 // The URL must be valid.
 func newSession(s *Sender, url, life string, number int) *session {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it

@@ -22,9 +22,9 @@ var errRestart = errors.New("other settings")
 // trialTime limits the trial of a program before it takes over: it asks systemd and collectors.
 const trialTime = 30 * time.Second
 
-// tryRun prints which targets run would see and which collectors it would reach.
-// Collectors record nothing. The running program starts this trial before the new program
-// takes over.
+// tryRun prints which targets the command run would see and which collectors it would reach.
+// Collectors record nothing. The running program starts this trial before the new program takes
+// over.
 func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) error {
 	w := &watch.Watcher{Targets: watched.targets, Warnf: c.warnf}
 	if err := c.checkTargets(ctx, w); err != nil {
@@ -108,9 +108,9 @@ func (v *view) String() string {
 	return b.String()
 }
 
-// compare compares v with the view that the new program has printed. It returns in gone
-// the names that are missing from that view. It returns an error if the new program does
-// not reach a collector that answers here, or does not see what runs here.
+// compare compares v with the view that the new program has printed. gone are the names that are
+// missing from that view. It returns an error if the new program does not reach a collector that
+// answers here, or does not see what runs here.
 func (v *view) compare(printed string) (gone []string, err error) {
 	others := make(map[string]string)
 	for line := range strings.Lines(printed) {

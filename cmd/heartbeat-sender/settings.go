@@ -123,9 +123,9 @@ func (c *call) loadFile(cmd *command, flags cli.Given) error {
 func (c *call) isOwnHost(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
-		own, _ = c.ownName() //nolint:errcheck // a host without a name has another one
+		own, _ = c.ownName() //nolint:errcheck // if this host has no name, own is ""
 	}
-	proper, _ := properName(name) //nolint:errcheck // likewise
+	proper, _ := properName(name) //nolint:errcheck // a wrong name is ""
 	return own != "" && proper == own
 }
 

@@ -77,7 +77,7 @@ var states = &Words{[]word{{0, "alive", "green"}, {2, "suspect", "yellow"}, {6, 
 
 var (
 	isolated = &Words{[]word{{0, "listening", "green"}, {1, "cut off", "red"}}}
-	noPID    = &Words{[]word{{0, "", "text"}}} // a peer that stands for its host has no pid
+	noPID    = &Words{[]word{{0, "", "text"}}} // a peer that represents its host has no pid
 	yes      = &Words{[]word{{0, "-", "text"}, {1, "yes", "orange"}}}
 	reasons  = reasonWords()
 )

@@ -58,8 +58,8 @@ type Watcher struct {
 
 type warnFunc func(format string, args ...any)
 
-// Check returns errors that a person must fix. A target that is not running is not an
-// error, nor is a systemctl or a file that is too slow.
+// Check returns errors that a person must fix. It is not an error if a target is not
+// running, or if systemctl or a file is too slow.
 func (w *Watcher) Check(ctx context.Context) error {
 	errs := make([]error, len(w.Targets))
 	var wg sync.WaitGroup

@@ -162,6 +162,6 @@ func (a *endRequest) explains(end End) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
 
-// isFromKeys reports whether a signal usually comes from the keyboard, so that the
+// isFromKeys reports whether a signal usually comes from the keyboard. If so, the
 // terminal has sent it to the job too.
 func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

@@ -343,8 +343,8 @@ func (k *Keeper) noteResult(err error) {
 }
 
 // flush appends the unsaved changes to the file. It also saves how long the collector has listened,
-// if that is due. If follows is set, the caller writes more at once, so that all can be written
-// together.
+// if that is due. If follows is set, the caller will add more immediately, and everything can be
+// written together.
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {

@@ -320,7 +320,7 @@ func parseDuration(text string) (d time.Duration, err error) {
 	return d, nil
 }
 
-// multiply returns number units, or an error if that overflows.
+// multiply returns number times unit, or an error if that overflows.
 func multiply(number string, unit time.Duration) (time.Duration, error) {
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err == nil && n > uint64(math.MaxInt64/unit) {

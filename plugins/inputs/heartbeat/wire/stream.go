@@ -250,7 +250,7 @@ type objectScan struct {
 }
 
 // find continues where it stopped, and reports whether the object ends in text. text must begin
-// with the object, which ends after seen bytes.
+// with the object. If find returns true, seen is the length of the object.
 func (s *objectScan) find(text []byte) bool {
 	for s.seen < len(text) {
 		s.seen++
@@ -278,8 +278,8 @@ func (s *objectScan) ends(c byte) bool {
 	return s.depth <= 0
 }
 
-// need reads until n bytes are unread. It returns io.EOF if the stream ended before the
-// first of them, and a Refusal if it ended inside a payload.
+// need reads until there are n unread bytes. It returns io.EOF if the stream ended before the first
+// of them, and a Refusal if it ended inside a payload.
 func (r *Reader) need(n int) error {
 	for len(r.unread) < n {
 		if r.ended != nil {

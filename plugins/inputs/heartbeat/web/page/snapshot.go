@@ -44,7 +44,7 @@ func (s *cache) answer(request string, say func(*snapshot) *answer) *answer {
 	return s.answerFrom(freshFor, request, say)
 }
 
-// answerFrom is like answer, with a snapshot that may be as old as allowed.
+// answerFrom is like answer, but allowed is the maximum age of the snapshot.
 func (s *cache) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
