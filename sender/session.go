@@ -58,10 +58,10 @@ type session struct {
 	dialing bool
 	dialAt  time.Time // when the last dial began
 	pause   time.Duration
-	planned bool        // retry runs
+	planned bool        // the timer retry is running
 	retry   *time.Timer // runs until the next dial
 	waiting bool
-	patient *time.Timer // runs while an answer is waited for
+	patient *time.Timer // runs while s waits for an answer
 
 	recipient recipient
 	clock     clock
@@ -121,9 +121,9 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
-// keepLink keeps a connection until ctx ends; the goodbye uses own. Once ctx has
-// ended, nothing else may begin: select would choose at random, and a write may
-// block.
+// keepLink keeps a connection until ctx ends. own is the context of the goodbye.
+// Once ctx has ended, nothing else may begin: select would choose at random, and a
+// write may block.
 func (s *session) keepLink(ctx, own context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -235,8 +235,8 @@ func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error 
 	return conn.SetWriteDeadline(deadline)
 }
 
-// interrupt ends a write that is stuck, because the sender is stopping. Further
-// writes share the time in rest.
+// interrupt ends a write that is stuck, because the sender is stopping. rest is the
+// time that all further writes share.
 func (s *session) interrupt(rest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -93,7 +93,7 @@ func (s *settings) checkTogether(cmd *command) error {
 // default: two and a half intervals, or fewer half intervals if that is more than an
 // hour.
 func (s *settings) allowedLateness() time.Duration {
-	const most, least = time.Hour, 2 * time.Second // the latter with the interval
+	const most, least = time.Hour, 2 * time.Second // least includes the interval
 	if s.peer.Grace != 0 {
 		return s.peer.Grace
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // pauseBefore is the pause before each process is ended. Without the pause, a process may be
-// killed before it has read its answer, which resets its connection. A reset is weaker evidence
-// than a close, so the death would be reported later.
+// killed before it has read its answer, and then its connection is reset. A reset is weaker
+// evidence than a close, so the death would be reported later.
 const pauseBefore = 100 * time.Millisecond
 
 // A delay is a measurement: the time from the end of a process until one of its states is

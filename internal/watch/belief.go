@@ -92,8 +92,8 @@ func (b belief) over(p Phase) belief {
 	return b
 }
 
-// isStranger reports whether the living process pid only reuses the ID of the process
-// that has ended.
+// isStranger reports whether the living process with this pid only reuses the ID of the
+// process that has ended.
 func (b belief) isStranger(pid uint32, mark int64) bool {
 	return pid == b.Process.PID && mark == b.mark
 }

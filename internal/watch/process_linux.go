@@ -37,7 +37,8 @@ type process struct {
 	pidfd *os.File // nil if the process is polled
 }
 
-// openProcess returns the living process pid, or nil. A zombie is not alive.
+// openProcess returns the living process with this pid, or nil. A zombie is not
+// alive.
 func openProcess(pid uint32) *process {
 	if pid == 0 || pid > maxPID {
 		return nil

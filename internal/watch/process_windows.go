@@ -19,7 +19,7 @@ type process struct {
 	handle syscall.Handle // 0 if we may not open it
 }
 
-// openProcess returns the living process pid, or nil.
+// openProcess returns the living process with this pid, or nil.
 func openProcess(pid uint32) *process {
 	if pid == 0 {
 		return nil

@@ -36,9 +36,9 @@ func (w *watch) see(ctx context.Context, s sighting) {
 	}
 }
 
-// find returns the sighting of the process pid, and keeps the process. If there is no
-// such process, or if it is another process with the same ID, find returns the sighting
-// that was passed as instead.
+// find returns the sighting of the process with this pid, and keeps the process. If
+// there is no such process, or if it is another process with the same ID, find returns
+// the sighting that was passed as instead.
 func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
 	if w.process != nil && w.process.PID == pid {
 		return sighting{kind: running, process: w.process.Process, mark: mark}

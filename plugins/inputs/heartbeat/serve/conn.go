@@ -66,7 +66,7 @@ func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) 
 	return c
 }
 
-// close closes the socket, without a close_notify of TLS, which might block.
+// close closes the socket. It sends no close_notify of TLS, because that might block.
 func (c *conn) close() {
 	c.keepMu.Lock()
 	defer c.keepMu.Unlock()

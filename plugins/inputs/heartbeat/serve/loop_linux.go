@@ -190,7 +190,7 @@ func (l *loop) turnsLeft(ready int) bool {
 	return false
 }
 
-// expire handles a deadline that has passed, which mostly ends the connection.
+// expire handles a deadline that has passed. That usually ends the connection.
 func (l *loop) expire(s *socket) {
 	late := s.conn.overdue
 	if len(s.unsent) > 0 {

@@ -93,7 +93,7 @@ func (k KeepAlive) set(fd int) error {
 	)
 }
 
-// applyToListener sets options on a socket before it listens, which all its connections inherit,
+// applyToListener sets options on a socket before it listens. All its connections inherit them,
 // even before they are accepted. Setting them on each connection would take five system calls, even
 // for a connection that carries one beat.
 func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) error {

@@ -460,7 +460,7 @@ func (k *Keeper) Close() {
 	k.file = nil
 }
 
-// Health says whether the state file is in use, and how current it is.
+// Health is the status of the state file: whether it is in use, and how current it is.
 type Health struct {
 	Wanted bool          // a state file is configured
 	Works  bool          // all changes are saved

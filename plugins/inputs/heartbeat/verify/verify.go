@@ -120,7 +120,7 @@ func (s *Speaker) place() string {
 }
 
 // certifies reports whether a certificate is valid for a host. The certificate must have the host
-// as a DNS name, which may contain a wildcard, as an address, or as its common name.
+// as a DNS name (possibly with a wildcard), as an address, or as its common name.
 func certifies(certificate *x509.Certificate, host string) bool {
 	if certificate == nil {
 		return false

@@ -84,8 +84,8 @@ type Server struct {
 	visits   sync.WaitGroup
 }
 
-// New returns a Server for the connections of listener, which are already admitted and,
-// for https://, secured.
+// New returns a Server for the connections of listener. They are already admitted and, for
+// https://, secured.
 func New(listener net.Listener, options *Options) *Server {
 	s := &Server{Options: *options, listener: listener}
 	s.http = http.Server{

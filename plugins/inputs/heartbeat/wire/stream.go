@@ -122,7 +122,7 @@ const (
 	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// refuseForeign refuses a stream of another protocol, which it names.
+// refuseForeign refuses a stream of another protocol, and names the protocol.
 func (r *Reader) refuseForeign() error {
 	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
 	word, err := r.word(append(methods, proxyLine))

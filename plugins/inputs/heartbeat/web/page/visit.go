@@ -20,7 +20,8 @@ type visit struct {
 	Peer   string // the name of a peer to show in full; "" for none
 }
 
-// parseVisit parses the parameters of the page. It ignores unknown ones, which links may have.
+// parseVisit parses the parameters of the page. It ignores unknown parameters, because links may
+// have them.
 func parseVisit(given url.Values) (visit, error) {
 	v := visit{Text: strings.TrimSpace(given.Get("q")), Peer: given.Get("peer")}
 	states, err := parseStates(given["state"])
