@@ -90,8 +90,8 @@ func (s *settings) checkTogether(cmd *command) error {
 }
 
 // allowedLateness is how long collectors wait for a beat beyond its interval by
-// default: two and a half intervals, or fewer half intervals if that is more than an
-// hour.
+// default: two and a half intervals. If that is more than an hour, it is one and a half
+// intervals, or half an interval.
 func (s *settings) allowedLateness() time.Duration {
 	const most, least = time.Hour, 2 * time.Second // least includes the interval
 	if s.peer.Grace != 0 {

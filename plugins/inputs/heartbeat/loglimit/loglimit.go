@@ -1,6 +1,6 @@
 // Package loglimit keeps repeated messages from filling a log. The first message is logged at once.
-// Repetitions are logged at most once a minute, with their number. The package knows no beats, no
-// sockets and no logger.
+// Repetitions are logged at most once a minute, with their number. The package knows nothing about
+// beats, sockets or loggers.
 package loglimit
 
 import (
