@@ -123,9 +123,9 @@ func (s *session) sendOrWarn(ctx context.Context, which choice) {
 	}
 }
 
-// resolvePause is how long a resolved name is used: a collector that has moved must
-// be found before the allowed silence is over. It is checked at each beat, so it is
-// chosen to end between two beats.
+// resolvePause is how long a resolved name is used. It is short enough to find a
+// collector that has moved before the allowed silence is over. It ends between two
+// beats, because it is checked at each beat.
 func (s *session) resolvePause() time.Duration {
 	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2
@@ -311,7 +311,7 @@ func (s *session) repeatEnds(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.sendDatagrams(ctx, unackedEnd) //nolint:errcheck // the first time has warned of it
+		s.sendDatagrams(ctx, unackedEnd) //nolint:errcheck // the first attempt has logged it
 	}
 }
 

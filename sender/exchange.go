@@ -30,7 +30,7 @@ type Exchange struct {
 	TLS             *tls.ConnectionState // nil without TLS
 	RoundTrip       time.Duration        // time from sending to the first answer
 	AnsweredAt      time.Time            // time of the first answer, by the clock of this host
-	ClockAhead      time.Duration        // correction of the clock until the beats were accepted; 0 for none
+	ClockAhead      time.Duration        // correction of the clock that was needed; 0 for none
 
 	// Answers are the answers for living peers, then the answers for peers that
 	// have ended, each in the order of Peers, as far as they came. Datagrams have

@@ -11,7 +11,7 @@ const (
 	answerTime = 500 * time.Millisecond // for an answer over the existing link
 
 	// With Sender.Hurry:
-	fastTime    = 900 * time.Millisecond // in total, and for a connection that is being made: a second with the start of the program
+	fastTime    = 900 * time.Millisecond // in total, and for a connection that is being made; with the start of the program, a second
 	fastRetry   = fastTime / 2           // for an answer, before trying another link
 	successTime = 60 * time.Millisecond  // the same after a success, also for the name server
 )

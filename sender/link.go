@@ -60,7 +60,7 @@ type reportVersion struct {
 	version int
 }
 
-// A batch is a sequence of beats of which only the last asks for an answer.
+// A batch is a sequence of beats. Only the last one asks for an answer.
 type batch struct {
 	seq      int64     // of the last beat
 	at       time.Time // when it was sent
@@ -88,9 +88,9 @@ func (l *link) refused() {
 	}
 }
 
-// answered returns the reports that the server has received when it acknowledges a
-// beat, and the time when that beat was sent; nil if no beat with this number is
-// unanswered.
+// answered returns the reports that the server must have received because it
+// acknowledged a beat, and the time at which that beat was sent. It returns nil if
+// no beat with this number is waiting for an answer.
 func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
 	if i < 0 {

@@ -20,8 +20,8 @@ func randomPart(whole time.Duration) time.Duration {
 // dial starts to connect.
 func (s *session) dial(ctx context.Context) {
 	s.dialing, s.dialAt = true, time.Now()
-	// The server answered before and has fallen silent: it may have been cut off
-	// from this host alone, so not the whole fleet dials now.
+	// The server answered before and has fallen silent. Probably only this host
+	// has lost its connection, so the rest of the fleet does not dial now.
 	eager := s.proven != nil && s.patience() < usualPatience
 	limit := min(max(tryTime, s.patience()), maxPause)
 	s.wg.Go(func() { s.dialed <- s.route.connect(ctx, limit, eager) }) // ends with ctx at the latest
@@ -45,7 +45,8 @@ func (s *session) connected(ctx context.Context, d dialResult) {
 	s.sendBeats(due)
 }
 
-// dialLater plans the next dial for a pause after wrong, the time of a failure.
+// dialLater plans the next dial after a failure. wrong is the time of the
+// failure, at which the pause begins.
 func (s *session) dialLater(wrong time.Time) {
 	if s.planned || s.dialing {
 		return
@@ -62,7 +63,7 @@ func (s *session) untilDial(wrong, now time.Time) time.Duration {
 	s.pause = min(max(2*s.pause, minPause), most)
 	pause := randomPart(s.pause)
 	if s.pause == minPause && s.proven != nil {
-		pause = 0 // the server is up, or was: the fleet does not dial at once
+		pause = 0 // the server has answered before, so the fleet does not dial all at once
 	}
 	next := wrong.Add(pause)
 	if soonest := s.dialAt.Add(minPause); next.Before(soonest) {

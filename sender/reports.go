@@ -121,10 +121,10 @@ func unsent(r *report, d *delivery) bool { return !r.peer.Silent && d.sent < r.v
 func unackedEnd(r *report, d *delivery) bool { return r.peer.ended() && d.acked < r.version }
 
 // compose returns the beats to send over link and notes the answers to expect.
-// Beats of living peers come first and share one answer, to the last of them: it
-// proves that the earlier ones have arrived too. Each end asks for its own answer,
-// because it may be refused. Ends come last, so that the collector knows that the
-// host of a service is alive before the service ends.
+// Beats of living peers come first and share one answer, the answer to the last of
+// them: it proves that the earlier ones have arrived too. Each end asks for its own
+// answer, because it may be refused. Ends come last, so that the collector knows
+// that the host of a service is alive before the service ends.
 func (s *session) compose(which choice, link *link) []wire.Beat {
 	var living, ends []int
 	for i := range s.reports {

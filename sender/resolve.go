@@ -89,8 +89,8 @@ func (n *lookupResult) add(other lookupResult) {
 }
 
 // A query resolves a host in one network. A lookup waits five seconds for each name
-// server in turn. So a query starts another lookup each second, which leaves out the
-// name servers that have been asked by then.
+// server in turn. So each second a query starts another lookup, without the name
+// servers that have been asked by then.
 type query struct {
 	ask           lookup
 	network, host string

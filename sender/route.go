@@ -124,9 +124,9 @@ func (r *route) postpone(dialed []string) {
 	}
 }
 
-// addresses returns all known addresses in the order to dial them. The first good
-// addresses have not failed to answer. The quiet ones, which have, follow: the
-// latest comes last.
+// addresses returns all known addresses in the order in which to dial them. good is
+// how many of them are not quiet. These come first. The quiet ones follow, the most
+// recent last.
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,7 +162,7 @@ func (r *route) rank(address string) int {
 	return 1
 }
 
-// hasOther reports whether another address is known that is not quiet.
+// hasOther reports whether an address other than this one is known and not quiet.
 func (r *route) hasOther(than string) bool {
 	all, good := r.addresses()
 	return slices.ContainsFunc(all[:good], func(a string) bool { return a != than })

@@ -58,10 +58,10 @@ type session struct {
 	dialing bool
 	dialAt  time.Time // when the last dial began
 	pause   time.Duration
-	planned bool        // retry runs
+	planned bool        // the timer retry is running
 	retry   *time.Timer // runs until the next dial
 	waiting bool
-	patient *time.Timer // runs while an answer is waited for
+	patient *time.Timer // runs while s waits for an answer
 
 	recipient recipient
 	clock     clock
@@ -81,7 +81,7 @@ type session struct {
 	logged map[string]logTimes
 }
 
-// newSession returns the session with the server of this number in one life of s.
+// newSession returns a session for the server with this number, in one life of s.
 // The URL must be valid.
 func newSession(s *Sender, url, life string, number int) *session {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
@@ -121,9 +121,9 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
-// keepLink keeps a connection until ctx ends; the goodbye uses own. Once ctx has
-// ended, nothing else may begin: select would choose at random, and a write may
-// block.
+// keepLink keeps a connection until ctx ends. own is the context of the goodbye.
+// Once ctx has ended, nothing else may begin: select would choose at random, and a
+// write may block.
 func (s *session) keepLink(ctx, own context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -235,8 +235,8 @@ func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error 
 	return conn.SetWriteDeadline(deadline)
 }
 
-// interrupt ends a write that is stuck, because the sender is stopping. Further
-// writes share the time in rest.
+// interrupt ends a write that is stuck, because the sender is stopping. rest is the
+// time that all further writes share.
 func (s *session) interrupt(rest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +278,7 @@ func (s *session) handle(e event) {
 		s.refused(e.link, &e.answer)
 	default:
 		e.link.owed--
-		s.acknowledged(e.link, &e.answer)
+		s.handleAck(e.link, &e.answer)
 	}
 }
 
@@ -297,8 +297,8 @@ func (s *session) refused(link *link, answer *wire.Answer) {
 	}
 }
 
-// acknowledged processes the acknowledgement of a beat and of the beats before it.
-func (s *session) acknowledged(link *link, answer *wire.Answer) {
+// handleAck processes the acknowledgement of a beat and of the beats before it.
+func (s *session) handleAck(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {
 		return // no beat waits for it
@@ -408,9 +408,9 @@ func (s *session) closeAll() {
 // logTimes are the last times at which something was logged, oldest first.
 type logTimes [3]time.Time
 
-// tooOften reports whether a kind of line was logged three times in the last
-// three minutes. This shows a connection that comes and goes, but does not fill
-// the disk if it does so all day.
+// tooOften reports whether a kind of line was logged three times in the last three
+// minutes. With this limit the log shows a connection that comes and goes, but does
+// not fill the disk if that goes on all day.
 func (s *session) tooOften(kind string) bool {
 	times, now := s.logged[kind], time.Now()
 	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {

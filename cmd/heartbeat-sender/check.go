@@ -78,7 +78,7 @@ func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []wat
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
-		p.Silent = false // its identity is still asked for
+		p.Silent = false // so that the collector is asked for its identity
 	}
 	return failed
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// execCommand runs a command and reports how it ends. It runs the command even if
-// the settings are wrong or no collector answers, and returns its exit code.
+// execCommand runs a command and reports how it ends. It runs the command even if the
+// settings are wrong or no collector answers, and returns the exit code of the command.
 func execCommand(_ context.Context, c *call) error {
 	if len(c.args) == 0 {
 		return cli.Exit(cli.ExitUsage, errors.New("exec: the command to run is missing"))

@@ -73,11 +73,11 @@ const reloadPause = 15 * time.Second
 // errNotYet means that another trial may succeed.
 var errNotYet = fmt.Errorf("retrying every %s", reloadPause)
 
-// reloading runs watch until ctx ends. On SIGUSR2 the current program file takes over, in
-// the same process and without a goodbye. By then all processes that watch started have
-// ended, as only their parent could reap them. If the new program or its settings do not
-// work, the running program continues. If the new settings lack a peer or a collector of
-// the running program, reloading returns errRestart: a goodbye is needed.
+// reloading runs watch until ctx ends. On SIGUSR2 the current program file takes over, in the same
+// process and without a goodbye. By then all processes that watch started have ended, because only
+// their parent could reap them. If the new program or its settings do not work, the running program
+// continues. If the new settings lack a peer or a collector of the running program, reloading
+// returns errRestart: a goodbye is needed.
 func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(context.Context)) error {
 	for ctx.Err() == nil {
 		handover.Await()
@@ -91,7 +91,7 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 		case ctx.Err() != nil:
 			return nil
 		case len(gone) > 0:
-			seen.part(gone)
+			seen.sayGoodbye(gone)
 			return errRestart
 		}
 		m.progress("RELOADING=1") // until the new program is ready

@@ -89,7 +89,7 @@ func (c *call) installService(ctx context.Context) error {
 	if err != nil {
 		return cli.Exit(cli.ExitUsage, err)
 	}
-	// Whoever can write the default file can run programs, by its probes.
+	// A user who can write the default file can run programs through its probes.
 	if err := winservice.Protect(c.configFile); err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// This file has what a running program and its successor know of each other: at a reload, the
-// successor takes over as the same process (decision 40). This works only on Linux: see reloading.
+// This file has what a running program and its successor know about each other. At a reload, the
+// successor takes over in the same process (decision 40). This works only on Linux: see reloading.
 
 // errRestart is the cause of a goodbye after which the program starts again.
 var errRestart = errors.New("other settings")
@@ -22,9 +22,9 @@ var errRestart = errors.New("other settings")
 // trialTime limits the trial of a program before it takes over: it asks systemd and collectors.
 const trialTime = 30 * time.Second
 
-// tryRun prints which targets run would see and which collectors it would reach.
-// Collectors record nothing. The running program starts this trial before the new program
-// takes over.
+// tryRun prints which targets the command run would see and which collectors it would reach.
+// Collectors record nothing. The running program starts this trial before the new program takes
+// over.
 func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) error {
 	w := &watch.Watcher{Targets: watched.targets, Warnf: c.warnf}
 	if err := c.checkTargets(ctx, w); err != nil {
@@ -108,9 +108,9 @@ func (v *view) String() string {
 	return b.String()
 }
 
-// compare compares v with the view that the new program has printed. It returns in gone
-// the names that are missing from that view. It returns an error if the new program does
-// not reach a collector that answers here, or does not see what runs here.
+// compare compares v with the view that the new program has printed. gone are the names that are
+// missing from that view. It returns an error if the new program does not reach a collector that
+// answers here, or does not see what runs here.
 func (v *view) compare(printed string) (gone []string, err error) {
 	others := make(map[string]string)
 	for line := range strings.Lines(printed) {
@@ -130,7 +130,7 @@ func (v *view) compare(printed string) (gone []string, err error) {
 		case text == answers && !v.sender.Answers(name): // no connection is lost
 		case other != text && text != "":
 			differ := fmt.Sprintf("the new program finds that %s %s; here it %s", name, other, text)
-			if err == nil || differ < err.Error() { // always the same one of several
+			if err == nil || differ < err.Error() { // of several errors, always return the same one
 				err = errors.New(differ)
 			}
 		}
@@ -141,9 +141,9 @@ func (v *view) compare(printed string) (gone []string, err error) {
 	return gone, err
 }
 
-// part says goodbye for peers that are no longer in the settings, even if their states
+// sayGoodbye says goodbye for peers that are no longer in the settings, even if their states
 // are unknown: otherwise they would be reported dead.
-func (v *view) part(names []string) {
+func (v *view) sayGoodbye(names []string) {
 	for _, p := range v.sender.Peers {
 		if slices.Contains(names, nameOf(&p)) {
 			p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}

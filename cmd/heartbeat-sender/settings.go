@@ -90,9 +90,10 @@ func (s *settings) checkTogether(cmd *command) error {
 }
 
 // allowedLateness is how long collectors wait for a beat beyond its interval by
-// default: two and a half intervals, or fewer halves if that is more than an hour.
+// default: two and a half intervals. If that is more than an hour, it is one and a half
+// intervals, or half an interval.
 func (s *settings) allowedLateness() time.Duration {
-	const most, least = time.Hour, 2 * time.Second // the latter with the interval
+	const most, least = time.Hour, 2 * time.Second // least includes the interval
 	if s.peer.Grace != 0 {
 		return s.peer.Grace
 	}
@@ -122,9 +123,9 @@ func (c *call) loadFile(cmd *command, flags cli.Given) error {
 func (c *call) isOwnHost(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
-		own, _ = c.ownName() //nolint:errcheck // a host without a name has another one
+		own, _ = c.ownName() //nolint:errcheck // if this host has no name, own is ""
 	}
-	proper, _ := properName(name) //nolint:errcheck // likewise
+	proper, _ := properName(name) //nolint:errcheck // a wrong name is ""
 	return own != "" && proper == own
 }
 

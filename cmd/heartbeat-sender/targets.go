@@ -269,7 +269,7 @@ func (c *call) setProbeStatuses(ctx context.Context, peers []sender.Peer, probes
 func (c *call) printProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
 	for i, state := range onceEach(ctx, probes) {
 		p := &probes[i]
-		peers[i].Silent = false // its identity is still asked for
+		peers[i].Silent = false // so that the collector is asked for its identity
 		c.printStep("target", "%s is %s: %s", peers[i].Service, describeCommand(p.Args), describeState(state, p.Limit()))
 		if state.Status == probe.Fail {
 			failed = &cli.Error{Code: cli.ExitFailed}

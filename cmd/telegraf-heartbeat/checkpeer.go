@@ -264,7 +264,7 @@ func joinNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// threshold is number, or "" if there is no threshold.
+// threshold formats a threshold, or returns "" if there is none.
 func threshold(secs float64) string {
 	if secs == 0 {
 		return ""

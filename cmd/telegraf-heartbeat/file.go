@@ -16,7 +16,8 @@ var states = func() (names []string) {
 	return names
 }()
 
-// readFile returns the listing of a state file. It does not disturb the collector.
+// readFile returns the listing of a state file. The collector may be using the
+// file.
 func readFile(path string, now time.Time) (*listing, error) {
 	state, err := statefile.Read(path, now)
 	if err != nil {

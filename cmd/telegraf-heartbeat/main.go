@@ -1,7 +1,7 @@
-// Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf,
-// as an external program of its [[inputs.execd]]. It runs the plugin by package execd,
-// and its commands ask collectors and state files which peers are alive. It knows the
-// plugin, its API and its state files, and never listens or judges by itself.
+// Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf, as an
+// external program of its [[inputs.execd]]. It runs the plugin through package execd, and
+// its commands ask collectors and state files which peers are alive. It knows the plugin,
+// its API and its state files, and never listens or judges itself.
 package main
 
 import (

@@ -94,7 +94,7 @@ type simulatedHost struct {
 	deathReported bool             // its death was reported after it ended
 }
 
-// lastReceived returns when a collector last received a beat of the host.
+// lastReceived returns the time at which any collector last received a beat of the host.
 func (h *simulatedHost) lastReceived() time.Duration { return max(h.received[0], h.received[1]) }
 
 // A simulation is one run of a setting with a seed.

@@ -14,8 +14,8 @@ import (
 )
 
 // pauseBefore is the pause before each process is ended. Without the pause, a process may be
-// killed before it has read its answer, which resets its connection. A reset is weaker evidence
-// than a close, so the death would be reported later.
+// killed before it has read its answer, and then its connection is reset. A reset is weaker
+// evidence than a close, so the death would be reported later.
 const pauseBefore = 100 * time.Millisecond
 
 // A delay is a measurement: the time from the end of a process until one of its states is
@@ -127,8 +127,8 @@ func follow(output *bufio.Reader) *reports {
 	return r
 }
 
-// await waits until something is reported about a service, and returns when it was first
-// reported.
+// await waits until something is reported about a service, and returns the time of the first
+// report.
 func (r *reports) await(service, what string) time.Time {
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
 		r.mu.Lock()

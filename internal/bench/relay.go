@@ -55,8 +55,8 @@ func relayCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// printRelayRow prints the processor time and memory of a process. The time excludes what it had used
-// before.
+// printRelayRow prints the processor time and memory of a process. before is the processor time
+// that it had used earlier, which is subtracted.
 func printRelayRow(name string, p *process, before time.Duration) {
 	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
 }

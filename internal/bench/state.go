@@ -75,9 +75,9 @@ func (p *process) describeStateFiles() string {
 	return text.String()
 }
 
-// written returns how many bytes the process has passed to write(2) (proc_pid_io(5), wchar). It
-// sends no answers and prints nothing, so these are its state, and eight bytes each time that Go
-// wakes a thread that waits for sockets.
+// written returns how many bytes the process has passed to write(2) (proc_pid_io(5), wchar). The
+// process sends no answers and prints nothing, so these bytes are its state, plus eight bytes each
+// time that Go wakes a thread that waits for sockets.
 func (p *process) written() (bytes int64) {
 	_, after, _ := strings.Cut(p.readProc("io"), "wchar: ")
 	must(fmt.Sscan(after, &bytes))

@@ -19,8 +19,8 @@ const (
 )
 
 // stormCommand lets all peers fall silent at once: first the peers of a single collector, then
-// the peers of two collectors. Isolation is disabled, because otherwise no peer would be dead for
-// ten minutes.
+// the peers of two collectors. Isolation is disabled, because otherwise no peer would be reported
+// dead for ten minutes.
 func stormCommand(set *flag.FlagSet) func() {
 	peers := set.Int("peers", 100_000, "number of peers that fall silent, a multiple of 1000")
 	return func() {

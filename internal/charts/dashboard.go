@@ -332,7 +332,7 @@ func (p *Panel) targets(s Source) list {
 	return all
 }
 
-// maxShown returns how many peers are shown at most.
+// maxShown returns the maximum number of peers that are shown.
 func (p *Panel) maxShown() int {
 	if p.Kind == Timeline {
 		return 100

@@ -77,7 +77,7 @@ var states = &Words{[]word{{0, "alive", "green"}, {2, "suspect", "yellow"}, {6, 
 
 var (
 	isolated = &Words{[]word{{0, "listening", "green"}, {1, "cut off", "red"}}}
-	noPID    = &Words{[]word{{0, "", "text"}}} // a peer that stands for its host has no pid
+	noPID    = &Words{[]word{{0, "", "text"}}} // a peer that represents its host has no pid
 	yes      = &Words{[]word{{0, "-", "text"}, {1, "yes", "orange"}}}
 	reasons  = reasonWords()
 )
@@ -96,9 +96,9 @@ func reasonWords() *Words {
 	return &words
 }
 
-// These constants are parts of several queries. A peer with a service name is identified by
-// source and service, any other peer by source and pid. The tag host is the host name of the
-// collector, which Telegraf adds.
+// These constants are parts of several queries. A peer with a service name is identified by source
+// and service, any other peer by source and pid. The tag host, which Telegraf adds, is the host
+// name of the collector.
 const (
 	inRange   = `$timeFilter`
 	atEnd     = `time > ${__to}ms - $recent AND time <= ${__to}ms` // "now" is the end of the time range shown

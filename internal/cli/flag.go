@@ -22,7 +22,7 @@ type Flag struct {
 // of a switch is "true", or the text after "=".
 type Given map[string][]string
 
-// Last returns the last value of a flag, which counts if it is repeated.
+// Last returns the last value of a flag. If a flag is repeated, the last value counts.
 func (g Given) Last(name string) (text string, ok bool) {
 	texts := g[name]
 	if len(texts) == 0 {

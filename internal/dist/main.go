@@ -1,7 +1,7 @@
-// Command dist makes the files that users install: programs for all platforms, packages,
-// archives, bills of materials, checksums and release notes. It gets the version from git, builds
-// from a clone of the committed files, and makes the same bytes each time and in each directory.
-// It first removes the old dist. It knows files and platforms, and never what the programs do.
+// Command dist makes the files that users install: programs for all platforms, packages, archives,
+// bills of materials, checksums and release notes. It gets the version from git, builds from a
+// clone of the committed files, and produces the same bytes each time and in every directory. It
+// first removes the old dist. It knows files and platforms, and never what the programs do.
 //
 //	go run ./internal/dist [-release] [-key KEY]
 package main

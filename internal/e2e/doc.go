@@ -1,12 +1,12 @@
 // Package e2e tests what users run: real processes, and a real Telegraf. It
-// holds tests only.
+// contains only tests.
 //
-// A collector is either a stock Telegraf with the root sample.conf, which
-// starts telegraf-heartbeat, or a Telegraf that has the plugin compiled in.
-// Nothing here reaches into a process: of it are known its output, its exit code
-// and its sockets. "make test" builds the programs.
+// A collector is either a stock Telegraf with the sample.conf of the root
+// directory, which starts telegraf-heartbeat, or a Telegraf that has the plugin
+// compiled in. The tests see only the output, the exit code and the sockets of a
+// process. "make test" builds the programs.
 //
-// All sockets are on loopback, at ports of the kernel's choice that the
-// programs tell in their logs. Tests wait for what has to come, with a limit
-// far beyond what it takes; they never judge how long it took.
+// All sockets are on loopback. The kernel chooses their ports, and the programs
+// log them. Tests wait for the events that they expect, with a time limit that is
+// far longer than needed. They never check how long something took.
 package e2e

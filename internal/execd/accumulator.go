@@ -80,8 +80,8 @@ func (a *accumulator) AddMetric(m telegraf.Metric) {
 	a.out.send(m)
 }
 
-// Unread returns for how long Telegraf has not read the waiting output; 0 if it reads,
-// or if that is unknown.
+// Unread returns how long Telegraf has left the waiting output unread; 0 if it is
+// reading, or if that is unknown.
 func (a *accumulator) Unread() time.Duration { return a.out.pipe.lasts(time.Now()) }
 
 // Reuses marks an accumulator that calls the Reuse method of a metric, if it has one,

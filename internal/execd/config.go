@@ -160,7 +160,8 @@ func decode(text string, create inputs.Creator) ([]table, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, unknownKey(unknown[0], create())
 	}
-	// The decoder accepts Dead_After for dead_after, and picks one of both at random.
+	// The decoder also accepts Dead_After for dead_after. If a table has both, it picks one
+	// at random.
 	for _, key := range meta.Keys() {
 		if len(tables) > 0 && !isKnown(key, tables[0].plugin) {
 			return nil, unknownKey(key, tables[0].plugin)

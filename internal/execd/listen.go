@@ -20,7 +20,7 @@ service_addresses = [`+cli.Quote(url)+`]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 
-// A listenError is an error of -listen, which names the flag instead of the option.
+// A listenError is an error of -listen. It names the flag instead of the option.
 type listenError struct{ error }
 
 func (e listenError) Error() string {

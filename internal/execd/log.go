@@ -110,7 +110,7 @@ type rarely struct {
 	last time.Time
 }
 
-// allow reports whether the message may be logged at now.
+// allow reports whether the message may be logged now.
 func (r *rarely) allow(now time.Time) bool {
 	if !r.last.IsZero() && now.Sub(r.last) < time.Minute {
 		return false

@@ -169,8 +169,8 @@ type option struct {
 	former bool // a former name, which is no longer suggested; its field has the tag former
 }
 
-// fieldsOf returns the options of a struct, or of the struct that t as a pointer,
-// slice or map leads to.
+// fieldsOf returns the options of a struct type. If t is a pointer, slice or map, it
+// returns those of the element type.
 func fieldsOf(t reflect.Type) []option {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()

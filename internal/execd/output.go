@@ -198,7 +198,7 @@ func (o *output) fail(err error) {
 	o.failed(err)
 }
 
-// A backlog measures for how long the reader of a pipe has read nothing. Writing to the
+// A backlog measures how long the reader of a pipe has read nothing. Writing to the
 // pipe does not show this until the pipe is full.
 type backlog struct {
 	unread  func() int // bytes in the pipe; nil if unknown
@@ -209,7 +209,7 @@ type backlog struct {
 	since time.Time  // when this number was first seen
 }
 
-// lasts returns for how long no byte in the pipe has been read.
+// lasts returns how long no byte in the pipe has been read.
 func (b *backlog) lasts(now time.Time) time.Duration {
 	if b.unread == nil {
 		return 0

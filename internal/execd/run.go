@@ -217,7 +217,8 @@ func (r *runner) summary() string {
 	}
 }
 
-// gatherInterval returns the interval at which a table gathers without prompts; 0 is never.
+// gatherInterval returns the interval at which a table gathers without prompts; 0 means
+// never.
 func (r *runner) gatherInterval(t table) time.Duration {
 	if r.opts.interval > 0 && t.Interval > 0 {
 		return time.Duration(t.Interval)

@@ -1,28 +1,31 @@
-// Package faults tests what the collector tells of real faults: processes that
-// are killed or stopped, hosts that vanish or reboot, paths that lose packets.
-// It holds tests only, which know programs and networks and never our code.
+// Package faults tests what the collector reports about real faults: processes that
+// are killed or stopped, hosts that vanish or reboot, and paths that lose packets. It
+// contains only tests. They use the built programs and real networks, and never import
+// our code.
 //
-// Each test has three network namespaces of its own: the collector, a router
-// and a host. The programs are the real ones, in bin; the faults are made by
-// signals, by nft rules, queues and links of the router, by limits, and by a
-// proxy. So the tests need Linux, root, ip, ss and tc (iproute2) and nft
-// (nftables), and are skipped without them.
+// Each test has three network namespaces: one for the collector, one for a router and
+// one for a host. The programs are the ones in bin. The tests cause faults with signals,
+// resource limits and a proxy, and in the router with nft rules, queues and links. So
+// the tests need Linux, root, ip, ss and tc (iproute2) and nft (nftables). Without
+// these, they are skipped.
 //
-// Three collectors that know each other, each a Telegraf with the plugin compiled in,
-// have a fleet: namespaces of their own, and hosts in two more, of which most are played
-// by one program and ten are processes of heartbeat-sender. Hosts really die before each
-// fault, in it and after it, and what all three have told is counted at the end: no
-// death is false, none untold, each told once.
+// Some tests run a fleet with three collectors that know each other. Each is a Telegraf
+// with the plugin compiled in. The collectors have their own namespaces. The hosts are
+// in two more: one program plays most of them, and ten are processes of
+// heartbeat-sender. Some hosts really die before, during and after each fault. At the
+// end, the tests count what all three collectors have reported: they must have reported
+// every real death exactly once, and no other death.
 //
 //	make build telegraf
 //	go test -v -count=1 ./internal/faults
 //	make faults
 //
-// The first takes a minute and a half, the second, which also takes the
-// faults that last minutes, up to seven. Both print at their end a table, in
-// Markdown, of the faults, how they were made, what was told of them and after
-// what time; the second also says which tests make the others.
+// The go test command takes a minute and a half. "make faults" takes up to seven
+// minutes, because it includes the faults that last for minutes. At the end, both print
+// a Markdown table of the faults: how each was caused, what the collector reported, and
+// how long that took. The table of "make faults" also names the tests that cause the
+// remaining faults.
 //
-// Tests wait for what has to come. Where they judge a time, they allow ten
-// times what it takes.
+// Tests wait for the events that they expect. Where they check a time, they allow ten
+// times as long as it usually takes.
 package faults

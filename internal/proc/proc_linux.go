@@ -16,8 +16,8 @@ func BootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// StartMS returns when a process started in milliseconds since boot, or 0 if that is
-// hidden. The kernel reports it in clock ticks, which are 100 a second.
+// StartMS returns the time at which a process started, in milliseconds since boot, or 0
+// if that is hidden. The kernel reports it in clock ticks, which are 100 a second.
 func StartMS(pid uint32) int64 {
 	fields := stat(pid)
 	if fields == nil {

@@ -2,7 +2,7 @@
 
 package proc
 
-// BootID returns nothing.
+// BootID returns "".
 func BootID() string { return "" }
 
 // StartMS returns 0.

@@ -8,9 +8,9 @@ func BootID() string { return "" }
 // queryLimited is PROCESS_QUERY_LIMITED_INFORMATION.
 const queryLimited = 0x1000
 
-// StartMS returns when a process started in milliseconds since 1970, or 0 if that is
-// hidden. It is the time of the clock at the start: unlike a time since boot, it does not
-// change if the clock is set later.
+// StartMS returns the time at which a process started, in milliseconds since 1970, or 0
+// if that is hidden. Windows recorded it at the start. Unlike a time computed from the
+// boot, it does not change if the clock is set later.
 func StartMS(pid uint32) int64 {
 	handle, err := syscall.OpenProcess(queryLimited, false, pid)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package testkit has helpers for the tests of several packages: they start programs and wait for
-// them, mount a file system that hangs, and find leaked goroutines. It knows nothing of
-// heartbeats, and no program of ours imports it.
+// them, mount a file system that hangs, and find leaked goroutines. It knows nothing about
+// heartbeats, and none of our programs imports it.
 package testkit
 
 import (

@@ -1,8 +1,8 @@
-// Package verdicts measures the quality of the verdicts of package liveness. It plays the beats
-// of six kinds of links to the tracker and to four other failure detectors. Each detector is set
-// to the same mean detection time, and the package counts how often it declares a living peer
-// dead. The package knows traces and the tracker's API; it never knows sockets, processes or real
-// time.
+// Package verdicts measures the quality of the verdicts of package liveness. It replays beats
+// that arrive over six kinds of links, to the tracker and to four other failure detectors. All
+// detectors are set to the same mean detection time. The package counts how often each one
+// declares a living peer dead. It knows traces and the tracker's API, and nothing about sockets,
+// processes or real time.
 //
 //	go test -v -run Thresholds ./internal/verdicts -scale 1
 package verdicts

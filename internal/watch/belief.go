@@ -17,7 +17,7 @@ const (
 	ended               // its process has ended; the consequence is not known yet
 	absent              // there is no process
 	between             // no process, but systemd is about to start one
-	held                // the same on request, so it may take longer
+	held                // the same, but on request, so it may take longer
 	stopped             // no process, on purpose
 	failed              // no process, and none will start by itself
 	unseen              // the check failed
@@ -92,8 +92,8 @@ func (b belief) over(p Phase) belief {
 	return b
 }
 
-// isStranger reports whether the living process pid only reuses the ID of the process
-// that has ended.
+// isStranger reports whether the living process with this pid only reuses the ID of the
+// process that has ended.
 func (b belief) isStranger(pid uint32, mark int64) bool {
 	return pid == b.Process.PID && mark == b.mark
 }

@@ -114,7 +114,7 @@ func (w *watch) followFile(ctx context.Context) {
 }
 
 // waitForFile waits until the file must be read again, or until its process ends, and
-// returns how that ended.
+// returns how the process ended.
 func (w *watch) waitForFile(ctx context.Context) Exit {
 	pause := fileOverPause
 	switch w.belief.Phase {

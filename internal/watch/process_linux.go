@@ -28,7 +28,7 @@ type pidfdInfo struct {
 	mask     uint64
 	_        uint64
 	_        [11]uint32
-	exitCode int32 // as wait(2) tells it
+	exitCode int32 // as wait(2) reports it
 }
 
 // A process is identified by its pidfd, which never refers to another process.
@@ -37,7 +37,8 @@ type process struct {
 	pidfd *os.File // nil if the process is polled
 }
 
-// openProcess returns the living process pid, or nil. A zombie is not alive.
+// openProcess returns the living process with this pid, or nil. A zombie is not
+// alive.
 func openProcess(pid uint32) *process {
 	if pid == 0 || pid > maxPID {
 		return nil

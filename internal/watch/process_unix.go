@@ -9,7 +9,7 @@ type process struct {
 	Process
 }
 
-// openProcess returns the living process pid, or nil.
+// openProcess returns the living process with this pid, or nil.
 func openProcess(pid uint32) *process {
 	if pid == 0 || pid > maxPID || !exists(pid) {
 		return nil

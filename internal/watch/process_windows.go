@@ -19,7 +19,7 @@ type process struct {
 	handle syscall.Handle // 0 if we may not open it
 }
 
-// openProcess returns the living process pid, or nil.
+// openProcess returns the living process with this pid, or nil.
 func openProcess(pid uint32) *process {
 	if pid == 0 {
 		return nil
@@ -81,5 +81,6 @@ func (p *process) endsWithin(limit time.Duration) bool {
 	return err == nil && event == syscall.WAIT_OBJECT_0
 }
 
-// signalName returns "": there is no systemd that reports signals.
+// signalName returns a name with the number. Only systemd reports signals, and
+// Windows does not have it.
 func signalName(number int64) string { return "SIG" + strconv.FormatInt(number, 10) }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exists reports whether there is a process pid, which may be a zombie.
+// exists reports whether there is a process with this pid. It may be a zombie.
 func exists(pid uint32) bool {
 	err := unix.Kill(int(pid), 0)
 	return err == nil || errors.Is(err, unix.EPERM)

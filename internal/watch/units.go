@@ -8,7 +8,7 @@ import (
 
 // The time until the next query about a unit.
 const (
-	unitRunningPause = 10 * time.Second // its end is known at once anyway
+	unitRunningPause = 10 * time.Second // the end of its process is noticed at once anyway
 	unitOverPause    = 5 * time.Second
 	unitFirstPause   = 20 * time.Millisecond // while it changes; then doubled up to
 	unitAwayPause    = 500 * time.Millisecond

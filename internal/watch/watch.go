@@ -36,8 +36,9 @@ func (w *watch) see(ctx context.Context, s sighting) {
 	}
 }
 
-// find returns the sighting of the process pid, and keeps the process. If there is no
-// such process, or it is another one, find returns instead.
+// find returns the sighting of the process with this pid, and keeps the process. If
+// there is no such process, or if it is another process with the same ID, find returns
+// the sighting that was passed as instead.
 func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
 	if w.process != nil && w.process.PID == pid {
 		return sighting{kind: running, process: w.process.Process, mark: mark}
@@ -63,7 +64,7 @@ func (w *watch) forget() {
 }
 
 // checkPID looks for the process with the ID of w. If there is none now, w stays without
-// a process: a later process with this ID is another one.
+// a process, because a later process with this ID is a different one.
 func (w *watch) checkPID(ctx context.Context) {
 	w.see(ctx, w.find(w.PID, 0, sighting{kind: failed}))
 }

@@ -1,7 +1,7 @@
 // Package watch notices when other processes start and end. It asks the kernel, pid files
-// and systemd (by the program systemctl), and decides whether that is a restart, a stop
-// or a death. It never starts, signals or reaps a process that it watches, and knows
-// nothing of beats or collectors.
+// and systemd (through the program systemctl), and decides whether an end is a restart, a
+// stop or a death. It never starts, signals or reaps a process that it watches, and knows
+// nothing about beats or collectors.
 package watch
 
 import (
@@ -58,8 +58,8 @@ type Watcher struct {
 
 type warnFunc func(format string, args ...any)
 
-// Check returns errors that a person must fix. A target that is not running is not an
-// error, nor is a systemctl or a file that is too slow.
+// Check returns errors that a person must fix. It is not an error if a target is not
+// running, or if systemctl or a file is too slow.
 func (w *Watcher) Check(ctx context.Context) error {
 	errs := make([]error, len(w.Targets))
 	var wg sync.WaitGroup

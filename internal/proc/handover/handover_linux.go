@@ -38,7 +38,7 @@ type Connections []int
 // Resumed reports whether there was a previous program.
 func (c Connections) Resumed() bool { return c != nil }
 
-// Asked receives each SIGUSR2 once Take was called.
+// Asked receives each SIGUSR2 that arrives after Take was called.
 var Asked = make(chan os.Signal, 1)
 
 // Take returns the connections that were handed over. Call it before anything else has a connection.
@@ -67,9 +67,9 @@ func (c Connections) Close() {
 	}
 }
 
-// Exec replaces this process by its program with the same arguments, unless ctx has ended, and hands
-// over all connections. It returns only if it fails; then nothing has changed, except that Asked
-// receives nothing until Await.
+// Exec replaces this process by its program with the same arguments, unless ctx has ended, and
+// hands over all connections. It returns only if it fails; then nothing has changed, except that
+// Asked receives nothing until Await is called.
 func Exec(ctx context.Context) error {
 	signal.Ignore(syscall.SIGUSR2) // otherwise another signal would end the new program before it is ready
 	// A program that another goroutine starts must not inherit them.

@@ -1,7 +1,7 @@
 // Package job runs a command with the standard streams of this program, forwards signals
-// to it, ends it if it takes too long, and reports how it ended and whether it was asked
-// to. It knows processes, signals and terminals; it knows nothing about heartbeats,
-// collectors or settings.
+// to it, ends it if it takes too long, and reports how it ended and whether that was
+// requested. It knows processes, signals and terminals; it knows nothing about
+// heartbeats, collectors or settings.
 package job
 
 import (
@@ -25,7 +25,7 @@ const (
 const (
 	killDelay = 10 * time.Second      // from SIGTERM to SIGKILL
 	askDelay  = 20 * time.Millisecond // wait for a signal that reached the job before us
-	stopTime  = 90 * time.Second      // an end within it after a signal was asked for, as with systemd
+	stopTime  = 90 * time.Second      // an end that follows a signal within this time was requested, as with systemd
 )
 
 // A Job is a command that runs with our standard streams.
@@ -162,6 +162,6 @@ func (a *endRequest) explains(end End) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
 
-// isFromKeys reports whether a signal usually comes from the keyboard, so that the
+// isFromKeys reports whether a signal usually comes from the keyboard. If so, the
 // terminal has sent it to the job too.
 func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

@@ -33,7 +33,7 @@ func (j *Job) prepare() {
 	}
 	j.signals = make(chan os.Signal, len(forwarded))
 	for _, sig := range forwarded {
-		if !signal.Ignored(sig) { // what we ignore, the job ignores too
+		if !signal.Ignored(sig) { // the job ignores the signals that we ignore
 			signal.Notify(j.signals, sig)
 		}
 	}
@@ -43,8 +43,8 @@ func (j *Job) attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: !j.group.terminal}
 }
 
-// start starts the command. If the kernel does not know its format, as of a script
-// without "#!", the shell runs it, as with execvp(3), cron, nice and nohup.
+// start starts the command. If the kernel does not know its format, for example of a
+// script without "#!", the shell runs it, as with execvp(3), cron, nice and nohup.
 func (j *Job) start(environ, args []string) error {
 	err := j.cmd.Start()
 	if !errors.Is(err, syscall.ENOEXEC) {

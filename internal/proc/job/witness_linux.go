@@ -17,9 +17,10 @@ import (
 const witnessName = "signal-witness"
 
 // A witness is a process in our process group. In a terminal it shows whether a signal
-// to us was sent to the whole group, so that the job has received it too: by the
-// terminal, for Ctrl-C, or by kill with the ID of the group. A Go program cannot see
-// the sender of a signal (si_code), which would only show the terminal.
+// to us was sent to the whole group, so that the job has received it too. The terminal
+// sends such a signal for Ctrl-C, and so does kill with the ID of the group. A Go
+// program cannot see the origin of a signal (si_code), and that would only reveal
+// signals from the terminal.
 type witness struct {
 	questions, answers *os.File // one byte each
 }
@@ -133,7 +134,7 @@ func (s *sightings) had(sig syscall.Signal) bool {
 }
 
 // isOnItsWay reports whether a signal is pending for one of our threads, or is blocked
-// there, as all are while a thread handles one (proc_pid_status(5)).
+// there (proc_pid_status(5)). A thread blocks all signals while it handles one.
 func isOnItsWay(sig syscall.Signal) bool {
 	const tasks = "/proc/self/task/"
 	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it, nothing is known to be pending
@@ -159,7 +160,8 @@ func isInSets(status string, sig syscall.Signal) bool {
 func (s *sightings) take(sig syscall.Signal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The kernel merges two fast signals into one; there is no question about the other.
+	// The kernel may merge two signals in quick succession into one, so no question follows
+	// for the other.
 	fresh := slices.DeleteFunc(s.seen[sig], func(at time.Time) bool { return time.Since(at) > time.Second })
 	s.seen[sig] = fresh[min(1, len(fresh)):]
 	return len(fresh) > 0

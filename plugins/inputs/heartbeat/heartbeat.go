@@ -98,13 +98,14 @@ func (h *Heartbeat) Check() []error {
 	return append(wrong, h.Cluster.problems(h.Log)...)
 }
 
-// loadPatience is how long Start waits for the state file to be read. That is enough for
-// tens of thousands of peers; with more, the inputs that Telegraf starts next do not wait.
+// loadPatience is how long Start waits for the state file to be read. That is enough for tens of
+// thousands of peers. With more peers, Start returns before the file is read, so that Telegraf can
+// start its other inputs.
 const loadPatience = 500 * time.Millisecond
 
 // Start opens the sockets, then the state file: a collector that waits for its address must not
 // lock the state file of the collector that has the address. Stop releases them in reverse order.
-// The mates come last, because they are asked about the peers in the file.
+// The connections to the mates come last, because the mates are asked about the peers in the file.
 //
 // Nothing is served before the state file is read: beats that arrive meanwhile wait in the sockets,
 // so that no peer is judged without its saved state.
@@ -163,7 +164,7 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 
 // close releases what Start opened, if run was not called.
 func (h *Heartbeat) close() {
-	h.answerReaders()
+	h.serveLocalClients()
 	h.socket.Close()
 	if h.cluster != nil {
 		h.cluster.Close()
@@ -246,8 +247,8 @@ func (h *Heartbeat) serveOptions(receiver *receiver) *serve.Options {
 	}
 }
 
-// judgeOptions returns the options of the judge, which asks the server what the kernel knows of a
-// connection.
+// judgeOptions returns the options of the judge, which asks the server what the kernel knows about
+// a connection.
 func (h *Heartbeat) judgeOptions() judge.Options {
 	rules := h.liveness(h.valid.rules)
 	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
@@ -260,10 +261,10 @@ func (h *Heartbeat) judgeOptions() judge.Options {
 	return judge.Options{Rules: rules, EmitBeats: h.EmitBeats == "all", PIDField: !slices.Contains(h.TagWith, "pid"), Log: h.Log}
 }
 
-// run serves until the returned function is called. The collector received nothing for the time
-// deaf before that.
+// run serves until the returned function is called. deaf is how long the collector had received
+// nothing before this call.
 func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func()) {
-	h.answerReaders()
+	h.serveLocalClients()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	if websites != nil {
@@ -301,9 +302,9 @@ func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func(
 	}
 }
 
-// Gather emits the state of every peer. It uses the accumulator of Start, like all
-// other metrics: the one of Gather rounds timestamps, and a state could then appear to
-// precede its cause.
+// Gather emits the state of every peer. It emits them through the accumulator that was passed to
+// Start, like all other metrics. It does not use its own argument: that accumulator rounds
+// timestamps, so a state could get an earlier timestamp than the event that caused it.
 func (h *Heartbeat) Gather(telegraf.Accumulator) error {
 	if judging := h.running.Load(); judging != nil {
 		judging.Gather()
@@ -342,14 +343,14 @@ func (h *Heartbeat) announce() {
 	if h.Cluster != nil {
 		h.Log.Infof("Listening for other collectors on %s", h.Cluster.listen())
 	}
-	// Datagrams are not answered, so their senders learn no id. Without names, a recording
-	// of a beat to another collector is accepted.
+	// Datagrams are not answered, so their senders never learn the id of this collector. Without
+	// names, it accepts a recorded beat that was sent to another collector.
 	if h.hasKeys() && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
 		h.Log.Warnf("Signed datagrams for any collector are accepted, because 'names' is empty: " +
 			"list the names that senders use for this collector")
 	}
 	for _, s := range all {
-		if !s.Local && !s.Visitors && h.isOpen(s.Secure) {
+		if !s.Local && !s.HTTP && h.isOpen(s.Secure) {
 			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: "+
 				"see 'allowed_sources', 'keys', 'keys_dir' and 'tls_allowed_cacerts'", s.Address)
 			return

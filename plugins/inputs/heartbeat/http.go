@@ -158,10 +158,10 @@ func (w *websites) start(server *serve.Server) {
 	if w == nil {
 		return
 	}
-	for _, visitors := range server.Visitors() {
+	for _, listener := range server.HTTPListeners() {
 		options := w.options
-		options.Recorded, options.Refused, options.Panicked = visitors.Recorded, visitors.Refuse, visitors.Panicked
-		site := web.New(visitors, &options)
+		options.Recorded, options.Refused, options.Panicked = listener.Recorded, listener.Refuse, listener.Panicked
+		site := web.New(listener, &options)
 		site.Start()
 		w.servers = append(w.servers, site)
 	}

@@ -338,8 +338,9 @@ func (o *Options) checkKeys() error {
 	default:
 		return nil
 	}
-	// A forgotten peer is an unknown one. Its last beat may have been sent by a clock that
-	// was ahead by the window, and stays recent enough for another window.
+	// Once a peer is forgotten, a copy of its last beat is accepted as new while it is recent enough.
+	// The clock that sent it may have been ahead by the window, so it stays recent enough for two
+	// windows.
 	least := 2 * o.ReplayWindow
 	check := func(name string, forget config.Duration) error {
 		if forget == 0 || forget >= least {

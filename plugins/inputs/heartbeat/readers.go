@@ -25,8 +25,8 @@ func (h *Heartbeat) SocketPath() string {
 	return api.SocketBeside(path)
 }
 
-// openSocket listens for readers on this host; they are answered once readers is called.
-// If that fails, heartbeats are received nevertheless.
+// openSocket listens for readers on this host. They are answered once h.readers is called.
+// If listening fails, the collector still receives heartbeats.
 func (h *Heartbeat) openSocket() {
 	h.readers = nil
 	path := h.SocketPath()
@@ -43,8 +43,8 @@ func (h *Heartbeat) openSocket() {
 	}
 }
 
-// answerReaders starts to answer readers on this host, if openSocket listens.
-func (h *Heartbeat) answerReaders() {
+// serveLocalClients starts to answer readers on this host, if openSocket has succeeded.
+func (h *Heartbeat) serveLocalClients() {
 	if h.socket = nil; h.readers != nil {
 		h.socket = h.readers()
 	}

@@ -108,7 +108,8 @@ func (r *Rule) changesNothing() bool {
 		r.Grace == nil && r.Schedule == "" && r.Hours == "" && r.Class == ""
 }
 
-// contradiction returns which options of a rule exclude each other or need another one.
+// contradiction returns an error if options of a rule exclude each other or need another
+// option.
 func (r *Rule) contradiction() error {
 	silence := r.DeadAfter != nil || r.MaxDeadAfter != nil
 	switch {

@@ -109,8 +109,8 @@ func refusalReply(refusal *wire.Refusal) serve.Reply {
 	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || isTemporary(refusal.Reason)}
 }
 
-// isTemporary reports whether a beat refused for this reason may be accepted later: because of a
-// limit, or because the sender cannot know the id of the collector yet.
+// isTemporary reports whether a beat that was refused for this reason may be accepted later: the
+// reason is a limit, or the sender could not know the id of the collector yet.
 func isTemporary(reason wire.Reason) bool {
 	return slices.Contains([]wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}, reason)
 }

@@ -1,6 +1,6 @@
 // Package loglimit keeps repeated messages from filling a log. The first message is logged at once.
-// Repetitions are logged at most once a minute, with their number. The package knows no beats, no
-// sockets and no logger.
+// Repetitions are logged at most once a minute, with their number. The package knows nothing about
+// beats, sockets or loggers.
 package loglimit
 
 import (
@@ -22,8 +22,9 @@ type Limiter struct {
 	silent int // how many messages were suppressed since last
 }
 
-// Allow reports whether the message may be logged now. If so, the caller appends the text more to
-// the message. The text says how many messages were suppressed before. It is "" if there were none.
+// Allow reports whether the message may be logged now. If so, the caller must append more to the
+// message: a text with the number of messages that were suppressed before, or "" if there were
+// none.
 func (l *Limiter) Allow(now time.Time) (more string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

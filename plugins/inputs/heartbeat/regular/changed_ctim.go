@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// changeTime returns when the contents or attributes of the file last changed. Programs cannot set
-// that time.
+// changeTime returns the time at which the contents or attributes of the file last changed.
+// Programs cannot set that time.
 func changeTime(info fs.FileInfo) (at time.Time, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// settling is how long after a change of a file another change may get the same timestamp. FAT has
-// the coarsest timestamps: they have a resolution of two seconds.
+// settling is the time within which two changes of a file may get the same timestamp. The
+// timestamps of FAT are the coarsest, with a resolution of two seconds.
 const settling = 3 * time.Second
 
 // A Directory reads the files of one directory repeatedly. It follows symbolic links to files

@@ -44,7 +44,7 @@ type conn struct {
 	greeted bool
 	proven  bool      // something was accepted
 	beats   bool      // there was a beat
-	early   bool      // the deadline is that of the greeting, and due comes after it
+	early   bool      // the current deadline is that of the greeting; due comes later
 	again   bool      // the deadline has passed, and one more read was tried
 	due     time.Time // deadline for the first accepted payload
 	mute    error     // why nothing can be written any more; input is still processed
@@ -66,7 +66,7 @@ func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) 
 	return c
 }
 
-// close closes the socket, without a close_notify of TLS, which might block.
+// close closes the socket. It sends no close_notify of TLS, because that might block.
 func (c *conn) close() {
 	c.keepMu.Lock()
 	defer c.keepMu.Unlock()
@@ -124,7 +124,7 @@ func (c *conn) readAvailable() (end error) {
 	}
 }
 
-// cause returns why a connection ended. err is the error of reading.
+// cause returns why a connection ended. err is the error from reading.
 func (c *conn) cause(err error) error {
 	if c.mute != nil && !errors.Is(err, wire.ErrAgain) {
 		return c.mute
@@ -167,8 +167,8 @@ func (c *conn) Chunk() ([]byte, error) {
 // lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayReadAgain reports whether to read once more after err, because err is only a deadline that has
-// passed: while this process was suspended, data may have arrived before the deadline.
+// mayReadAgain reports whether to read once more because err only means that a deadline has passed.
+// While this process was suspended, data may have arrived before the deadline.
 func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -242,8 +242,8 @@ func (c *conn) adaptKeepAlive(interval, silence time.Duration) {
 	c.keepMu.Unlock()
 }
 
-// askKernel returns what the kernel knows of the other side. Unlike the other methods, it may
-// be called while the connection is served.
+// askKernel returns what the kernel knows about the other side. Unlike the other methods, it may be
+// called while the connection is served.
 func (c *conn) askKernel() Path {
 	if !c.isTCP() {
 		return PathUnknown
@@ -302,8 +302,8 @@ func (c *conn) send(data []byte) error {
 	return c.ignoreGone(err)
 }
 
-// ignoreGone returns a write error, except one that means that the other side has gone. The other
-// side may have sent more before that, like a goodbye, which must still be read.
+// ignoreGone returns a write error, or nil if it means that the other side has gone. What the other
+// side sent before that, such as a goodbye, must still be read.
 func (c *conn) ignoreGone(err error) error {
 	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
 		c.mute = err
@@ -341,8 +341,8 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// isGreetingDue reports whether reading continues after err, because err is only the deadline of
-// startGreeting.
+// isGreetingDue reports whether reading continues because err only means that the deadline of
+// startGreeting has passed.
 func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -412,9 +412,9 @@ func (c *conn) timeoutText() string {
 	return "nothing was accepted within 'read_timeout'"
 }
 
-// resetIsClose reports whether a reset means that the other side closed the connection: on a
-// Unix socket nothing in between can send one, and a client that did not read the greeting
-// sends one when it closes.
+// resetIsClose reports whether a reset means that the other side closed the connection. On a Unix
+// socket nothing in between can send a reset, and a client that has not read the greeting sends one
+// when it closes.
 func (c *conn) resetIsClose() bool {
 	_, local := c.socket.(*net.UnixConn)
 	return local || c.greeted

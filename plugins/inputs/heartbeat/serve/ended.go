@@ -39,8 +39,8 @@ func endOf(err error, resetIsClose bool) End {
 	return EndedByUs // the input was no longer TLS
 }
 
-// The errors of Windows for ECONNRESET, of reading and of writing, which package syscall does
-// not map to it. Other systems have no errors with these numbers.
+// The errors that Windows returns instead of ECONNRESET, when reading and when writing. Package
+// syscall does not map them. Other systems have no errors with these numbers.
 const (
 	errWindowsReset   = syscall.Errno(10054)
 	errWindowsAborted = syscall.Errno(10053)

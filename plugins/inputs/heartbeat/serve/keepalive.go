@@ -11,9 +11,9 @@ type KeepAlive struct {
 	Idle     time.Duration // silence before the first probe; at least 1 s
 	Interval time.Duration // between probes that are not answered; at least 1 s
 
-	// GiveUp is how long TCP waits for an acknowledgement before it ends the connection; 0 for not
-	// yet known. It is longer than the silence that any peer of the connection is allowed: after a
-	// reset a simple client may exit, and its peer would be dead because of us.
+	// GiveUp is how long TCP waits for an acknowledgement before it ends the connection; 0 if not
+	// known yet. It is longer than the silence that any peer of the connection is allowed: a reset
+	// can make a simple client exit, and then we would have caused the death of its peer.
 	GiveUp time.Duration
 }
 
@@ -28,8 +28,8 @@ const (
 )
 
 // adapt returns k adapted to a peer with this interval and this allowed silence: after a missing
-// beat, there must be a probe and its answer before the peer is dead. TCP cannot wait less
-// than a second.
+// beat, there must be time for a probe and its answer before the peer is dead. TCP cannot wait
+// less than a second.
 func (k KeepAlive) adapt(interval, silence time.Duration) KeepAlive {
 	if interval > 0 {
 		k.Idle = min(k.Idle, max(interval.Round(time.Second), time.Second))
@@ -47,9 +47,9 @@ func (k KeepAlive) config() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: int(min(count, 127))}
 }
 
-// path decides whether the other side is still there, from how long ago the kernel received
-// something from it: data comes from the process, an acknowledgement may come from its kernel
-// alone. Two probes may be lost.
+// path decides whether the other side is still there. It depends on how long ago the kernel last
+// received data from the other side, and anything at all. Data comes from the process; an
+// acknowledgement may come from its kernel alone. Two probes may be lost.
 func (k KeepAlive) path(data, anything time.Duration) Path {
 	const trailing = 500 * time.Millisecond // within this, our answer to the data is acknowledged
 	patience := k.Idle + 2*k.Interval

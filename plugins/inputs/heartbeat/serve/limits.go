@@ -8,13 +8,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// unprovenShare limits the unproven connections of one party to this fraction of all
-// connections, here an eighth.
+// unprovenShare limits the unproven connections of one party to 1/unprovenShare of all
+// connections.
 const unprovenShare = 8
 
 // limits decide which connections are admitted, for all listeners together.
 type limits struct {
-	allowed  []netip.Prefix // empty for everywhere
+	allowed  []netip.Prefix // empty for all
 	most     int64          // open connections
 	perIP    int            // open connections of one address; 0 for no limit
 	mu       sync.Mutex     // guards the rest
@@ -78,7 +78,7 @@ func (l *limits) enterFromAnywhere(from *Origin) (reason wire.Reason, text strin
 // A party is an address, or a user of this host. Unproven connections are counted for each party.
 type party struct {
 	addr netip.Addr // invalid on Unix sockets
-	user uint32     // 0 without a Unix socket, and if the kernel does not report it
+	user uint32     // 0 if it is unknown, or if this is not a Unix socket
 }
 
 // partyOf returns the party of a connection. A host with an IPv6 address can usually use all

@@ -19,7 +19,7 @@ type listener struct {
 	streams   net.Listener   // nil if there are datagrams
 	datagrams net.PacketConn // nil if there are connections
 	secure    *tls.Config    // nil for plaintext
-	visitors  *Visitors      // of http:// and https://; nil if connections are served here
+	http      *HTTPListener  // of http:// and https://; nil if connections are served here
 	loops     *loops         // that serve connections; nil if each has a goroutine
 
 	wg      sync.WaitGroup
@@ -42,7 +42,7 @@ func listen(c *common, url string) (*listener, error) {
 	case "tls":
 		l.secure, network = c.Certificates.config(), "tcp"
 	case "http", "https":
-		l.visitors = newVisitors(l)
+		l.http = newHTTPListener(l)
 		if network == "https" {
 			l.secure = c.Certificates.optionalClientCert()
 		}
@@ -175,8 +175,8 @@ func (l *listener) acceptAll(accept func() (net.Conn, error)) {
 }
 
 func (l *listener) admit(socket net.Conn) {
-	if l.visitors != nil {
-		l.visitors.admit(socket)
+	if l.http != nil {
+		l.http.admit(socket)
 		return
 	}
 	c := newConn(l.shared, l.secure, socket, ipOf(socket.RemoteAddr()))
@@ -194,7 +194,7 @@ func (l *listener) admit(socket net.Conn) {
 		defer l.release(c)
 		c.serve()
 	})
-	if l.isClosed() { // it may have come too late for end to close it
+	if l.isClosed() { // end may have missed it
 		c.close()
 	}
 }
@@ -246,7 +246,7 @@ type Status struct {
 	Local       bool   // only this host can reach it
 	Datagrams   bool
 	Secure      bool // over TLS
-	Visitors    bool // HTTP: each request is authorized on its own
+	HTTP        bool // http:// or https://: each request is authorized on its own
 	Connections int  // open ones
 	Beats       int64
 	Bytes       int64
@@ -261,7 +261,7 @@ func (l *listener) status() Status {
 	defer l.mu.Unlock()
 	return Status{
 		Address: l.address, Local: !addr.IsValid() || addr.IsLoopback(),
-		Datagrams: l.datagrams != nil, Secure: l.secure != nil, Visitors: l.visitors != nil,
+		Datagrams: l.datagrams != nil, Secure: l.secure != nil, HTTP: l.http != nil,
 		Connections: open, Beats: l.beats.Load(), Bytes: l.bytes.Load(), Refused: maps.Clone(l.refused),
 	}
 }

@@ -179,9 +179,9 @@ func (l *loop) turn(s *socket) error {
 	return s.conn.readAvailable()
 }
 
-// turnsLeft reports whether more connections may be waiting for a turn after epoll returned ready
-// events. That is the case if its result was full, unless there have been as many events as
-// connections: epoll treats all connections fairly.
+// turnsLeft reports whether more connections may be waiting for a turn. ready is how many events
+// epoll has returned. If that is the maximum, more may be waiting, unless there have been as many
+// events as connections: epoll treats all connections fairly.
 func (l *loop) turnsLeft(ready int) bool {
 	if l.ahead += ready; ready == len(l.events) && l.ahead < l.count() {
 		return true
@@ -190,7 +190,7 @@ func (l *loop) turnsLeft(ready int) bool {
 	return false
 }
 
-// expire handles a deadline that has passed, which mostly ends the connection.
+// expire handles a deadline that has passed. That usually ends the connection.
 func (l *loop) expire(s *socket) {
 	late := s.conn.overdue
 	if len(s.unsent) > 0 {

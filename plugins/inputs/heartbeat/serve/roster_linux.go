@@ -22,8 +22,8 @@ type roster struct {
 	until time.Time // deadline of the waiting; zero for none
 }
 
-// add adds a connection. joined is false once the roster is closed. nearer reports whether the
-// connection's deadline is before the time until which the loop waits.
+// add adds a connection. joined is false once the roster is closed. nearer reports whether the loop
+// must wake up earlier than planned because of the connection's deadline.
 func (r *roster) add(s *socket) (joined, nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,8 +69,8 @@ func (r *roster) all() []*socket {
 	return slices.DeleteFunc(slices.Clone(r.sockets), func(s *socket) bool { return s == nil })
 }
 
-// setDeadline sets the deadline of a connection; zero means no deadline. It reports whether that is
-// before the time until which the loop waits.
+// setDeadline sets the deadline of a connection; zero means no deadline. It reports whether the
+// loop must wake up earlier than planned.
 func (r *roster) setDeadline(s *socket, due time.Time) (nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,8 +95,8 @@ func (r *roster) expired(at time.Time) *socket {
 	return s
 }
 
-// wait records that the loop waits, and returns until when; zero for no limit. goesOn is false once
-// the roster is closed.
+// wait records that the loop waits. until is the end of the waiting; zero for no limit. goesOn is
+// false once the roster is closed.
 func (r *roster) wait() (until time.Time, goesOn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

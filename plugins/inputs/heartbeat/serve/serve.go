@@ -69,8 +69,8 @@ func (s *Server) Close() {
 	}
 }
 
-// Ask returns what the kernel knows of the other side of a connection, and its address,
-// which is invalid on a Unix socket.
+// Ask returns what the kernel knows about the other side of a connection, and its address, which is
+// invalid on a Unix socket.
 func (s *Server) Ask(id ConnID) (Path, netip.Addr) {
 	for _, l := range s.listeners {
 		if c := l.conn(id); c != nil {

@@ -21,7 +21,7 @@ import (
 
 // loops accept the connections of a listener and serve them.
 type loops struct {
-	all       []*loop // one address belongs to one loop, which keeps the order of its beats over successive connections
+	all       []*loop // each source address belongs to one loop, so that its beats stay in order over successive connections
 	seed      maphash.Seed
 	listening *os.File // a second descriptor of the listener's socket
 	waiting   syscall.RawConn
@@ -31,7 +31,7 @@ type loops struct {
 // connection needs a goroutine.
 func openLoops(l *listener) *loops {
 	socket, ok := l.streams.(*net.TCPListener)
-	if !ok || l.secure != nil || l.visitors != nil {
+	if !ok || l.secure != nil || l.http != nil {
 		return nil
 	}
 	o := new(loops)

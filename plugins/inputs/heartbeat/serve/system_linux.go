@@ -93,7 +93,7 @@ func (k KeepAlive) set(fd int) error {
 	)
 }
 
-// applyToListener sets options on a socket before it listens, which all its connections inherit,
+// applyToListener sets options on a socket before it listens. All its connections inherit them,
 // even before they are accepted. Setting them on each connection would take five system calls, even
 // for a connection that carries one beat.
 func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) error {
@@ -106,7 +106,7 @@ func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) er
 	})
 }
 
-// ask asks the kernel what it knows of the other side (tcp(7), TCP_INFO).
+// ask asks the kernel what it knows about the other side (tcp(7), TCP_INFO).
 func (k KeepAlive) ask(socket net.Conn) Path {
 	path := PathUnknown
 	err := onDescriptor(socket.(syscall.Conn), func(fd int) error {

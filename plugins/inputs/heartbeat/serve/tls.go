@@ -106,7 +106,7 @@ func (c *Certificates) apply(now loaded) error {
 	if now.err != nil || now.config == nil {
 		return now.err
 	}
-	// With a ticket, a client could be admitted by a certificate that no longer is.
+	// With a ticket, a client could be admitted after its certificate has stopped being allowed.
 	now.config.SessionTicketsDisabled = true
 	c.current, c.seen = now.config, now.seen
 	return nil
@@ -253,7 +253,7 @@ func (c *conn) refuseHandshake(err error) {
 func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	refusal := plaintext(string(first.RecordHeader[:]))
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
-	if _, visits := c.socket.(*visitor); visits && refusal.Reason == wire.ReasonHTTP {
+	if _, visits := c.socket.(*httpConn); visits && refusal.Reason == wire.ReasonHTTP {
 		//nolint:errcheck // the connection ends anyway
 		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 36\r\n\r\nuse https:// instead of http:// here")
 	}

@@ -1,7 +1,7 @@
 // Package statefile saves the records of a collector's peers in a journal of changes. When the
 // journal has grown long, it is rewritten. Only one collector at a time can use a state file. A
 // crash at any time leaves a usable file. The package knows records of peers and when to save them.
-// It never knows where the records come from. It knows no sockets and no metrics.
+// It does not know where the records come from, and knows nothing about sockets or metrics.
 package statefile
 
 import (

@@ -21,9 +21,10 @@ import (
 const (
 	// flushPause is the time between two saves of changes.
 	flushPause = 200 * time.Millisecond
-	// firstPace is how long after its start a collector first saves for how long it has listened. It
-	// saves this duration again whenever the duration has doubled. So a collector that is repeatedly
-	// killed loses at most half of the duration. Later, Peers.Pace determines how often it is saved.
+	// firstPace is the time after its start at which a collector first saves how long it has listened.
+	// It saves this duration again whenever the duration has doubled. So a collector that is
+	// repeatedly killed loses at most half of the duration. Later, Peers.Pace determines how often it
+	// is saved.
 	firstPace = 500 * time.Millisecond
 	// rewriteShare limits the share of time spent on rewriting the file: the pause after a rewrite is
 	// rewriteShare times as long as the rewrite.
@@ -342,8 +343,8 @@ func (k *Keeper) noteResult(err error) {
 }
 
 // flush appends the unsaved changes to the file. It also saves how long the collector has listened,
-// if that is due. If follows is set, the caller writes more at once, so that all can be written
-// together.
+// if that is due. If follows is set, the caller will add more immediately, and everything can be
+// written together.
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
@@ -459,7 +460,7 @@ func (k *Keeper) Close() {
 	k.file = nil
 }
 
-// Health says whether the state file is in use, and how current it is.
+// Health is the status of the state file: whether it is in use, and how current it is.
 type Health struct {
 	Wanted bool          // a state file is configured
 	Works  bool          // all changes are saved

@@ -42,8 +42,8 @@ func isDiskFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// syncDir syncs a directory, so that its file names survive a power failure. Some file systems do
-// not support that, which is not an error.
+// syncDir syncs a directory, so that its file names survive a power failure. It is not an error if
+// the file system does not support that.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

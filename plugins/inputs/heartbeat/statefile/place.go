@@ -79,9 +79,9 @@ func isShorter(file *os.File, size int64) bool {
 }
 
 // giveAway gives a file that root has created to the owner of its directory. If the directory
-// belongs to root, giveAway gives the new file to the owner of the file at the path before, if
-// there is one. This way, root can try out a configuration that a service under another user will
-// run later.
+// belongs to root, giveAway gives it to the owner of the file that it will replace, if there is
+// one; before is the path of that file. This way, root can try out a configuration that a service
+// under another user will run later.
 func giveAway(file *os.File, before string) {
 	if os.Geteuid() != 0 {
 		return

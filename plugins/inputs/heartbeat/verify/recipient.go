@@ -41,8 +41,9 @@ func (r *Recipient) ID() string { return r.id }
 // Unnamed returns how many accepted signed beats did not name their collector.
 func (r *Recipient) Unnamed() int64 { return r.unnamed.Load() }
 
-// refusalText returns why a signed beat with the recipient to is not for this collector, or "" if
-// it is. A datagram must have one of the names, because senders of datagrams cannot learn the id.
+// refusalText returns why a signed beat is not for this collector, or "" if it is. The beat names
+// the recipient to. A datagram must have one of the names, because senders of datagrams cannot
+// learn the id.
 func (r *Recipient) refusalText(to string, datagram bool) string {
 	switch {
 	case to == "" && r.required:

@@ -120,7 +120,7 @@ func (s *Speaker) place() string {
 }
 
 // certifies reports whether a certificate is valid for a host. The certificate must have the host
-// as a DNS name, which may contain a wildcard, as an address, or as its common name.
+// as a DNS name (possibly with a wildcard), as an address, or as its common name.
 func certifies(certificate *x509.Certificate, host string) bool {
 	if certificate == nil {
 		return false
@@ -129,8 +129,8 @@ func certifies(certificate *x509.Certificate, host string) bool {
 	return certificate.VerifyHostname(host) == nil || err == nil && name == host
 }
 
-// hasPID reports whether number is a pid of the process that has the pid pid here. On Linux, a
-// process in a container also has a pid there.
+// hasPID reports whether number is one of the pids of a process, whose pid in our namespace is pid.
+// On Linux, a process in a container has another pid there.
 func hasPID(pid, number uint32) bool {
 	if pid == number {
 		return true

@@ -36,7 +36,7 @@ type Check struct {
 
 // An Expected is a peer of a check.
 type Expected struct {
-	Host, Service string // no service is the host itself
+	Host, Service string // without a service, the host itself
 	Every, Grace  time.Duration
 	Schedule      *calendar.Schedule // instead of Every; nil for none
 }

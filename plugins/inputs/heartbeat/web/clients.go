@@ -39,8 +39,8 @@ func (s *Server) push(q *request) (*answer, *refusal) {
 	return s.record(ping, false)
 }
 
-// bearerSpeaker returns the speaker of a request, and the check of its bearer token, which is nil
-// without a token.
+// bearerSpeaker returns the speaker of a request, and the check of its bearer token. Without a
+// token, the check is nil.
 func (s *Server) bearerSpeaker(q *request) (check *check, from *Speaker, refusal *refusal) {
 	if check, refusal = s.bearerCheck(q); refusal == nil {
 		from, refusal = s.speaker(q, check)
@@ -124,7 +124,7 @@ func (m *message) ping(service string) *Ping {
 	return p
 }
 
-// processOf returns a number for an id, which is not 0.
+// processOf returns a number other than 0 for an id.
 func processOf(id string) uint32 {
 	hash := fnv.New32a()
 	io.WriteString(hash, id) //nolint:errcheck // a hash never fails

@@ -140,7 +140,7 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	return check, nil
 }
 
-// refuseUnknown refuses a path with neither a known token nor a host and a service.
+// refuseUnknown refuses a path that has no known token and does not name a host and a service.
 func refuseUnknown() *refusal {
 	return refuse(http.StatusNotFound, ReasonToken,
 		"not found: use /ping/TOKEN with a token of [[inputs.heartbeat.check]] or 'check_files', or /ping/HOST/SERVICE")
@@ -320,7 +320,7 @@ func parseDuration(text string) (d time.Duration, err error) {
 	return d, nil
 }
 
-// multiply returns number units, or an error if that overflows.
+// multiply returns number times unit, or an error if that overflows.
 func multiply(number string, unit time.Duration) (time.Duration, error) {
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err == nil && n > uint64(math.MaxInt64/unit) {

@@ -18,14 +18,14 @@ type visit struct {
 	refused atomic.Bool
 }
 
-// visitors accept connections as visits.
-type visitors struct {
+// A countingListener accepts connections as visits.
+type countingListener struct {
 	net.Listener
 	server *Server
 }
 
 // Accept returns the next one.
-func (v visitors) Accept() (net.Conn, error) {
+func (v countingListener) Accept() (net.Conn, error) {
 	conn, err := v.Listener.Accept()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
 // Package web receives heartbeats over HTTP, mostly from clients of other services. It knows
-// requests, who may send them, and which answers their clients expect: each request becomes
-// an ordinary beat. It never knows which peers are alive.
+// requests, who may send them, and which answers their clients expect. It turns each request into
+// an ordinary beat, and never knows which peers are alive.
 package web
 
 import (
@@ -84,8 +84,8 @@ type Server struct {
 	visits   sync.WaitGroup
 }
 
-// New returns a Server for the connections of listener, which are already admitted and,
-// for https://, secured.
+// New returns a Server for the connections of listener. They are already admitted and, for
+// https://, secured.
 func New(listener net.Listener, options *Options) *Server {
 	s := &Server{Options: *options, listener: listener}
 	s.http = http.Server{
@@ -114,7 +114,7 @@ func (l logWriter) Write(line []byte) (int, error) {
 func (s *Server) Start() {
 	s.serving.Go(func() { // ends with End
 		//nolint:errcheck // it always fails with the error of End
-		s.http.Serve(visitors{s.listener, s})
+		s.http.Serve(countingListener{s.listener, s})
 	})
 }
 

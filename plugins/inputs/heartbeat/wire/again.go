@@ -6,7 +6,7 @@ type Latest struct {
 	Beat
 	text    []byte // nil if too long
 	numbers [len(changingKeys)]number
-	found   uint8 // the number of numbers in text
+	found   uint8 // how many numbers were found in text
 }
 
 // changingKeys are the keys whose numbers change with each beat, and their least values.

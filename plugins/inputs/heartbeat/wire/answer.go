@@ -23,7 +23,7 @@ type Answer struct {
 	ID          string // the peer of the beat
 
 	Collector string   // its id, which a beat may name in To; empty from older collectors
-	Unknown   bool     // a goodbye for an unknown peer, which records nothing
+	Unknown   bool     // the beat was a goodbye for an unknown peer, and was not recorded
 	Near      []string // with Unknown: up to MaxNear peers with similar names
 }
 
@@ -52,7 +52,7 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 	return append(w.dst, '}')
 }
 
-// near appends as many names as fit into room, together with the end of the answer.
+// near appends as many names as fit into room bytes, together with the end of the answer.
 func (w *objectWriter) near(names []string, room int) {
 	room -= len(`,"near":[]}`)
 	fit := 0
@@ -115,7 +115,7 @@ func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
 	case "id":
 		a.ID, err = d.anyText("id")
 	case "collector":
-		a.Collector, err = d.text("collector", "", MaxHost, hostByte)
+		a.Collector, err = d.text("collector", "", MaxHost, isHostByte)
 	case "known":
 		var known bool
 		known, err = d.boolean("known")
@@ -137,7 +137,7 @@ func (d *Decoder) near() (names []string, err error) {
 		if len(names) == MaxNear {
 			return refuse(ReasonLimit, "near: more than %d names", MaxNear)
 		}
-		name, err := d.text("near", "", MaxHost+1+MaxService, serviceByte)
+		name, err := d.text("near", "", MaxHost+1+MaxService, isServiceByte)
 		names = append(names, name)
 		return err
 	})

@@ -39,8 +39,8 @@ const (
 	MaxGraceMS    = MaxIntervalMS
 )
 
-// A Beat is one heartbeat message. A zero field was absent, except PID, which is always
-// present, and ExitCode, which has HasExitCode.
+// A Beat is one heartbeat message. A field that is zero was absent, with two exceptions: PID is
+// always present, and HasExitCode reports whether ExitCode was present.
 type Beat struct {
 	IP  netip.Addr // as claimed by the sender; no zone, IPv4 unmapped
 	PID uint32     // the watched process; 0 for the host itself, or if nothing is running

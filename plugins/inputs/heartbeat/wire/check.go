@@ -11,16 +11,16 @@ import (
 // Texts that may become tags or strings in a database pass one of these allow-lists, so
 // that no serializer and no query has to escape them.
 
-func statusByte(c byte) bool { return isWord(c) || c == '.' || c == '-' }
+func isStatusByte(c byte) bool { return isWord(c) || c == '.' || c == '-' }
 
-func hostByte(c byte) bool { return statusByte(c) || c == ':' }
+func isHostByte(c byte) bool { return isStatusByte(c) || c == ':' }
 
-func serviceByte(c byte) bool { return hostByte(c) || c == '@' || c == '/' }
+func isServiceByte(c byte) bool { return isHostByte(c) || c == '@' || c == '/' }
 
-func signalByte(c byte) bool { return statusByte(c) || c == '+' }
+func isSignalByte(c byte) bool { return isStatusByte(c) || c == '+' }
 
-// opaqueByte is for texts that are only compared.
-func opaqueByte(c byte) bool { return 0x20 < c && c < 0x7f && c != '"' && c != '\\' }
+// isOpaqueByte is for texts that are only compared.
+func isOpaqueByte(c byte) bool { return 0x20 < c && c < 0x7f && c != '"' && c != '\\' }
 
 func isWord(c byte) bool {
 	return isDigit(c) || c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z'
@@ -76,12 +76,12 @@ func (b *Beat) Validate() error {
 		return refuseStatus(b.Status)
 	}
 	return firstError(
-		optional("status", b.Status, MaxStatus, statusByte),
+		optional("status", b.Status, MaxStatus, isStatusByte),
 		optionalHost("host", b.Host),
-		optional("service", b.Service, MaxService, serviceByte),
-		optional("run", b.Run, MaxRun, opaqueByte),
-		optional("boot", b.Boot, MaxBoot, opaqueByte),
-		optional("signal", b.Signal, MaxSignal, signalByte),
+		optional("service", b.Service, MaxService, isServiceByte),
+		optional("run", b.Run, MaxRun, isOpaqueByte),
+		optional("boot", b.Boot, MaxBoot, isOpaqueByte),
+		optional("signal", b.Signal, MaxSignal, isSignalByte),
 		checkRange("seq", b.Seq, 0, MaxInteger),
 		checkRange("sent_ms", b.SentMS, 0, MaxInteger),
 		optionalHost("to", b.To),

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// A Decoder decodes beats. It keeps only buffers and at most a beat that was replaced, so many
-// streams may use one in turn.
+// A Decoder decodes beats. Between two beats it keeps only its buffers and at most one
+// replaced beat, so that many streams can take turns with one Decoder.
 type Decoder struct {
 	scan    scanner
 	beat    Beat
@@ -88,15 +88,15 @@ func (d *Decoder) textMember(key []byte) (known bool, err error) {
 	case "host":
 		b.Host, err = d.hostText("host", old.Host)
 	case "service":
-		b.Service, err = d.text("service", old.Service, MaxService, serviceByte)
+		b.Service, err = d.text("service", old.Service, MaxService, isServiceByte)
 	case "run":
-		b.Run, err = d.text("run", old.Run, MaxRun, opaqueByte)
+		b.Run, err = d.text("run", old.Run, MaxRun, isOpaqueByte)
 	case "to":
 		b.To, err = d.hostText("to", old.To)
 	case "boot":
-		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
+		b.Boot, err = d.text("boot", old.Boot, MaxBoot, isOpaqueByte)
 	case "signal":
-		b.Signal, err = d.text("signal", old.Signal, MaxSignal, signalByte)
+		b.Signal, err = d.text("signal", old.Signal, MaxSignal, isSignalByte)
 	default:
 		return false, nil
 	}
@@ -193,7 +193,7 @@ func (d *Decoder) addr() error {
 }
 
 func (d *Decoder) status() error {
-	text, err := d.text("status", d.before.Status, MaxStatus, statusByte)
+	text, err := d.text("status", d.before.Status, MaxStatus, isStatusByte)
 	if err != nil {
 		return err
 	}

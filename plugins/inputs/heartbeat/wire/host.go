@@ -16,7 +16,7 @@ func hostOf[T string | []byte](key string, text T) (string, error) {
 	if n := len(text); n > 0 && text[n-1] == '.' {
 		name = text[:n-1]
 	}
-	if err := checkText(key, name, MaxHost, hostByte); err != nil {
+	if err := checkText(key, name, MaxHost, isHostByte); err != nil {
 		return "", err
 	}
 	if name[len(name)-1] == '.' {

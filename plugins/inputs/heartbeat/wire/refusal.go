@@ -26,7 +26,7 @@ const (
 	ReasonDuplicateKey Reason = "duplicate_key" // it is unclear which one applies
 	ReasonLimit        Reason = "limit"         // too deep, too many keys
 	ReasonType         Reason = "type"          // a known key with the wrong type
-	ReasonValue        Reason = "value"         // a known key with a value not allowed
+	ReasonValue        Reason = "value"         // a known key with a value that is not allowed
 	ReasonMissing      Reason = "missing"       // no pid
 	ReasonVersion      Reason = "version"       // another protocol
 	ReasonSignature    Reason = "signature"     // malformed, or not of that key

@@ -270,8 +270,8 @@ func (s *scanner) number() ([]byte, error) {
 	return s.data[start:s.pos], nil
 }
 
-// plainInteger decodes a number if parseInteger would accept it and it has no sign, which is true
-// of nearly all. Otherwise it returns false and scans nothing.
+// plainInteger decodes a number if it has no sign and parseInteger would accept it. Nearly all
+// numbers are like that. Otherwise it returns false and scans nothing.
 func (s *scanner) plainInteger() (n int64, plain bool) {
 	rest := s.data[s.pos:]
 	at := 0

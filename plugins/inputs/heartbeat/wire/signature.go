@@ -26,7 +26,7 @@ type Key struct {
 
 // Validate returns an error if a key is not valid. The error never contains the secret.
 func (k Key) Validate() error {
-	if err := checkText("key id", k.ID, MaxKeyID, hostByte); err != nil {
+	if err := checkText("key id", k.ID, MaxKeyID, isHostByte); err != nil {
 		return err
 	}
 	if len(k.Secret) < MinSecret {
@@ -72,7 +72,7 @@ func OpenSigned(payload []byte) (*Signed, error) {
 
 func checkSigned(s *Signed) error {
 	var refusal *Refusal
-	if err := checkText("key id", s.KeyID, MaxKeyID, hostByte); errors.As(err, &refusal) {
+	if err := checkText("key id", s.KeyID, MaxKeyID, isHostByte); errors.As(err, &refusal) {
 		return refuse(ReasonSignature, "%s", refusal.Text)
 	}
 	return nil

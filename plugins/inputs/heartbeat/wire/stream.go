@@ -17,7 +17,8 @@ const (
 // ownBuffer is the size of the buffer of a Reader for an io.Reader, in bytes.
 const ownBuffer = 1 << 10
 
-// ErrAgain is returned by a Source that has nothing now and does not wait, and then by Next.
+// ErrAgain means that a Source has nothing now and does not wait for more. Next then returns it
+// too.
 var ErrAgain = errors.New("nothing more has come yet")
 
 // kind is how the payloads of a stream are separated.
@@ -35,9 +36,9 @@ type Source interface {
 	Chunk() ([]byte, error)
 }
 
-// A Reader reads the payloads of a stream: frames, or bare JSON objects. The first byte
-// decides which. It never allocates memory for a length that is only announced, and keeps
-// no memory between payloads.
+// A Reader reads the payloads of a stream: frames, or bare JSON objects. The first byte decides
+// which. A Reader never allocates memory for a length that is only announced, and keeps no memory
+// between payloads.
 type Reader struct {
 	src    Source
 	max    int
@@ -87,7 +88,7 @@ func (r *Reader) Bare() bool { return r.kind == bare }
 // you may call it again.
 func (r *Reader) Next() ([]byte, error) {
 	if r.kind == undecided {
-		if err := r.decide(); err != nil {
+		if err := r.detectFraming(); err != nil {
 			return nil, err
 		}
 	}
@@ -97,8 +98,8 @@ func (r *Reader) Next() ([]byte, error) {
 	return r.nextObject()
 }
 
-// decide looks at the first byte of the stream.
-func (r *Reader) decide() error {
+// detectFraming finds out from the first byte how the payloads of the stream are separated.
+func (r *Reader) detectFraming() error {
 	if err := r.need(1); err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ const (
 	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// refuseForeign refuses a stream of another protocol, which it names.
+// refuseForeign refuses a stream of another protocol, and names the protocol.
 func (r *Reader) refuseForeign() error {
 	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
 	word, err := r.word(append(methods, proxyLine))
@@ -249,7 +250,7 @@ type objectScan struct {
 }
 
 // find continues where it stopped, and reports whether the object ends in text. text must begin
-// with the object, which ends after seen bytes.
+// with the object. If find returns true, seen is the length of the object.
 func (s *objectScan) find(text []byte) bool {
 	for s.seen < len(text) {
 		s.seen++
@@ -277,8 +278,8 @@ func (s *objectScan) ends(c byte) bool {
 	return s.depth <= 0
 }
 
-// need reads until n bytes are unread. It returns io.EOF if the stream ended before the
-// first of them, and a Refusal if it ended inside a payload.
+// need reads until there are n unread bytes. It returns io.EOF if the stream ended before the first
+// of them, and a Refusal if it ended inside a payload.
 func (r *Reader) need(n int) error {
 	for len(r.unread) < n {
 		if r.ended != nil {

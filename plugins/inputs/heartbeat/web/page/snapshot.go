@@ -22,8 +22,8 @@ const (
 	// freshFor is the greatest age of a snapshot that is shown: with the pause of the script, a
 	// change is visible within three seconds.
 	freshFor = 500 * time.Millisecond
-	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as the
-	// first one, and need no other walk over all peers.
+	// keptFor is how long a snapshot is kept, so that the next pages of a list show the same instant
+	// as the first one without another walk over all peers.
 	keptFor = 10 * time.Second
 	// maxKept is how many bytes of answers a snapshot keeps for other readers.
 	maxKept = 4 << 20
@@ -44,7 +44,7 @@ func (s *cache) answer(request string, say func(*snapshot) *answer) *answer {
 	return s.answerFrom(freshFor, request, say)
 }
 
-// answerFrom is like answer, with a snapshot that may be as old as allowed.
+// answerFrom is like answer, but allowed is the maximum age of the snapshot.
 func (s *cache) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

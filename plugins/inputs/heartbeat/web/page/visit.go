@@ -20,7 +20,8 @@ type visit struct {
 	Peer   string // the name of a peer to show in full; "" for none
 }
 
-// parseVisit parses the parameters of the page. It ignores unknown ones, which links may have.
+// parseVisit parses the parameters of the page. It ignores unknown parameters, because links may
+// have them.
 func parseVisit(given url.Values) (visit, error) {
 	v := visit{Text: strings.TrimSpace(given.Get("q")), Peer: given.Get("peer")}
 	states, err := parseStates(given["state"])
@@ -41,7 +42,7 @@ func (v *visit) check() error {
 
 func (v *visit) isGlob() bool { return strings.ContainsAny(v.Text, "*?[") }
 
-// searches reports whether v is a search: without one, the page shows the peers that are down.
+// searches reports whether v is a search. If it is not, the page shows the peers that are down.
 func (v *visit) searches() bool { return v.Text != "" || v.states != nil }
 
 func (v *visit) matches(d *liveness.Details) bool {
@@ -76,8 +77,8 @@ func (v *visit) with(key, value string) string {
 	return "?" + all.Encode()
 }
 
-// A pageContent is the content of the page. Nothing in it depends on the current time, or the page
-// would change each time: the script adds how long ago each time is.
+// A pageContent is the content of the page. Nothing in it depends on the current time, because
+// otherwise each request would get a different page. The script shows how long ago each time was.
 type pageContent struct {
 	*visit
 	snapshot *snapshot
