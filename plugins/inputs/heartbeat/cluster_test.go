@@ -123,7 +123,7 @@ func TestSecretOfTheCluster(t *testing.T) {
 		require.Equal(t, secretOne, secret)
 	}
 	for text, want := range map[string]string{
-		"short":                     "secret 1 has 5 bytes, at least 16 are needed",
+		"short":                     "secret 1 has 5 bytes, but needs at least 16",
 		"file:" + dir + "/none":     "no such file",
 		"file:" + dir:               "is not a regular file",
 		write("empty", "\n", 0o600): "there is no secret",

@@ -104,7 +104,7 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	require.Len(t, told, 3)
 	for i, want := range []string{
 		`Ignored key "web 3" of 'keys_dir': key id: ' ' in "web 3" is not allowed`,
-		`Ignored key "web-2" of 'keys_dir': "` + filepath.Join(dir, "web-2") + `": secret 1 has 5 bytes, at least 16 are needed`,
+		`Ignored key "web-2" of 'keys_dir': "` + filepath.Join(dir, "web-2") + `": secret 1 has 5 bytes, but needs at least 16`,
 		`Ignored key "web-4" of 'keys_dir': "WEB-4" and "web-4" are the same key id`,
 	} {
 		require.Contains(t, told[i], want)

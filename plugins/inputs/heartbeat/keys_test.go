@@ -296,7 +296,7 @@ func TestWrongOptionsOfKeys(t *testing.T) {
 	require.NoError(t, os.WriteFile(public, []byte(secretOne), 0o600))
 	require.NoError(t, os.Chmod(public, 0o604)) //nolint:gosec // that is what is wrong with it
 	for value, want := range map[string]string{
-		"short":                 `key "web-1" of 'keys': secret 1 has 5 bytes, at least 16 are needed`,
+		"short":                 `key "web-1" of 'keys': secret 1 has 5 bytes, but needs at least 16`,
 		"# " + secretOne:        "there is no secret",
 		"file:" + dir + "/gone": "no such file",
 		"file:" + dir:           "is not a regular file",

@@ -30,7 +30,7 @@ func (k Key) Validate() error {
 		return err
 	}
 	if len(k.Secret) < MinSecret {
-		return fmt.Errorf("the secret of key %s has %d bytes, at least %d are needed", quote(k.ID), len(k.Secret), MinSecret)
+		return fmt.Errorf("the secret of key %s has %d bytes, but needs at least %d", quote(k.ID), len(k.Secret), MinSecret)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func Secrets(text []byte) ([][]byte, error) {
 			continue
 		}
 		if len(line) < MinSecret {
-			return nil, fmt.Errorf("secret %d has %d bytes, at least %d are needed", len(secrets)+1, len(line), MinSecret)
+			return nil, fmt.Errorf("secret %d has %d bytes, but needs at least %d", len(secrets)+1, len(line), MinSecret)
 		}
 		secrets = append(secrets, line)
 	}

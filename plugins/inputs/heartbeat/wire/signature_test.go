@@ -103,5 +103,5 @@ func TestSecretsOfAFile(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoSecret, "%q", text)
 	}
 	_, err := Secrets([]byte(one + "\nshort"))
-	require.EqualError(t, err, "secret 2 has 5 bytes, at least 16 are needed")
+	require.EqualError(t, err, "secret 2 has 5 bytes, but needs at least 16")
 }
