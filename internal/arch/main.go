@@ -1,6 +1,6 @@
 // Command arch counts the dependencies between the parts of each folder of a module. The parts of a
-// folder are its files and its subfolders. The command looks at imports and definitions, never at
-// what code does. The tests beside it check the rules of the packages.
+// folder are its files and its subfolders. The command knows imports and definitions, and
+// nothing about what code does. The tests beside it check the rules of the packages.
 //
 //	go run ./internal/arch [-v] [-C DIR] [FOLDER ...]
 //

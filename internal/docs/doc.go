@@ -1,5 +1,5 @@
 // Package docs tests the documents. It runs the commands that they show, and checks other
-// blocks with the programs that read them. It contains only tests. It reads our code as text
+// blocks with the programs that read them. It contains only tests. It knows our code as text
 // and never imports it.
 //
 // Each fenced block of README.md and docs/*.md is checked according to its language (see the

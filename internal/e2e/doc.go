@@ -3,7 +3,7 @@
 //
 // A collector is either a stock Telegraf with the sample.conf of the root
 // directory, which starts telegraf-heartbeat, or a Telegraf that has the plugin
-// compiled in. The tests see only the output, the exit code and the sockets of a
+// compiled in. The tests know only the output, the exit code and the sockets of a
 // process. "make test" builds the programs.
 //
 // All sockets are on loopback. The kernel chooses their ports, and the programs

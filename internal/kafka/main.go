@@ -1,6 +1,6 @@
 // Command kafka is a message broker for tests that speaks Kafka's protocol. It is a single
 // process that stores topics and the offsets of consumers in a directory. It uses kfake from
-// franz-go. It knows the protocol, but not the content of the messages. It has its own go.mod,
+// franz-go. It knows the protocol, and nothing about the content of the messages. It has its own go.mod,
 // so that the project does not need its dependencies; "make servers" builds it.
 //
 //	kafka ADDRESS DIRECTORY

@@ -1,7 +1,7 @@
 // Package systemd tests the units of the package heartbeat-sender as they are
 // shipped. They run under a systemd that is process 1 in namespaces of its own.
 // The scripts for OpenRC and runit run under those init systems in the same way.
-// The package contains only tests. They use units and programs, and never import
+// The package contains only tests. They know units and programs, and never import
 // our code.
 //
 // Each test machine has the programs below /usr of this machine, a new /etc, an

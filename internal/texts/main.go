@@ -1,5 +1,5 @@
 // Command texts lists the texts that the programs can show a person: each log line, error, help
-// line and printed line in the source. It knows where texts are, but not when one is shown.
+// line and printed line in the source. It knows where texts are, and nothing about when one is shown.
 //
 //	go run ./internal/texts [-C DIR] [-names] [-sample N] [-seed N]
 //

@@ -1,7 +1,7 @@
 // Package cluster lets several collectors, which are each other's mates, work as one. Before a
 // collector reports a death, it asks its mates. It shares all information about peers with them.
 // Only one of the collectors reports events. The package uses the types of package liveness for
-// peers. It does not know encoded beats, metrics or files.
+// peers. It knows nothing about encoded beats, metrics or files.
 package cluster
 
 import (

@@ -1,7 +1,7 @@
 // Package herald decides whether this collector reports an event of a peer, or leaves the event to
 // a mate. The collector that reports the events is called the herald. The package knows the
-// transitions of peers and the events that mates have reported. It does not know the names of the
-// mates, how messages reach them, or how an event is encoded.
+// transitions of peers and the events that mates have reported. It knows nothing about
+// the names of the mates, how messages reach them, or how an event is encoded.
 package herald
 
 import (

@@ -1,6 +1,7 @@
 // Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf. Its inputs are
 // beats and ticks. Its outputs are metrics, and a queue keeps them in order. No other package names
-// measurements, tags or fields. The package does not know sockets, state files or secrets.
+// measurements, tags or fields. The package knows nothing about sockets, state
+// files or secrets.
 package judge
 
 import (
