@@ -81,7 +81,7 @@ type session struct {
 	logged map[string]logTimes
 }
 
-// newSession returns a session for the server with this number, in one life of s.
+// newSession returns a session for the server with this number, in one run of s.
 // The URL must be valid.
 func newSession(s *Sender, url, life string, number int) *session {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
@@ -95,12 +95,11 @@ func newSession(s *Sender, url, life string, number int) *session {
 	return made
 }
 
-// newLife returns a new life: a random name for the beats that a sender sends until
-// it stops.
+// newLife returns a random name for the beats that a sender sends until it stops.
 func newLife() string { return rand.Text()[:12] }
 
-// runOf returns the run of the beats to one server in one life. The collector
-// judges the order of beats within a run.
+// runOf returns the member "run" of the beats to one server: LIFE.N. The collector
+// judges the order of beats that have the same one.
 func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }
 
 // keep beats until ctx ends and then says goodbye.

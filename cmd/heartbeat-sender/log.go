@@ -108,8 +108,8 @@ func (l *logger) end() {
 	}
 }
 
-// isJournal reports whether w is the journal, whose file systemd names in
-// JOURNAL_STREAM (systemd.exec(5)).
+// isJournal reports whether w is the file that JOURNAL_STREAM identifies: the journal
+// (systemd.exec(5)).
 func (c *call) isJournal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {

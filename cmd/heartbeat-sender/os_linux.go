@@ -67,15 +67,15 @@ func defaultConfig() string { return unixConfig }
 // serviceCommands returns no commands: they exist only on Windows.
 func serviceCommands() []command { return nil }
 
-// reloadPause is the time between two trials of a new program that cannot see enough yet.
+// reloadPause is the time between two attempts to start a new program that cannot see enough yet.
 const reloadPause = 15 * time.Second
 
-// errNotYet means that another trial may succeed.
+// errNotYet means that another attempt may succeed.
 var errNotYet = fmt.Errorf("retrying every %s", reloadPause)
 
 // reloading runs watch until ctx ends. On SIGUSR2 the current program file takes over, in the same
-// process and without a goodbye. By then all processes that watch started have ended, because only
-// their parent could reap them. If the new program or its settings do not work, the running program
+// process and without a goodbye. Before that, all processes that watch started end: the new program
+// would not reap them. If the new program or its settings do not work, the running program
 // continues. If the new settings lack a peer or a collector of the running program, reloading
 // returns errRestart: a goodbye is needed.
 func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(context.Context)) error {

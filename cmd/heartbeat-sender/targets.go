@@ -128,7 +128,7 @@ func setReport(p *sender.Peer, s watch.State) {
 	}
 }
 
-// describe describes the state of a target with this grace for an operator.
+// describe returns the state of a target as text for an operator; grace is the target's restart grace.
 func describe(s watch.State, grace time.Duration) string {
 	if isUnknown(s) {
 		return "unknown, because it cannot be checked"

@@ -39,12 +39,12 @@ func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (
 		}
 		s.TLS = files.renewed
 	}
-	s.Key, err = t.signing(ctx, s.Peers[0].Host, environ)
+	s.Key, err = t.signingKey(ctx, s.Peers[0].Host, environ)
 	return err
 }
 
-// signing returns the key to sign with, or a zero Key if there is no file.
-func (t *trust) signing(ctx context.Context, host string, environ []string) (sender.Key, error) {
+// signingKey returns the key to sign with, or a zero Key if there is no file.
+func (t *trust) signingKey(ctx context.Context, host string, environ []string) (sender.Key, error) {
 	name, given := t.signKey, t.signKey != ""
 	if dir, ok := lookup(environ, "CREDENTIALS_DIRECTORY"); ok && !given {
 		name = filepath.Join(dir, credential)

@@ -46,7 +46,7 @@ func peersFlags() []cli.Flag {
 		{Name: "dead", Usage: "print only dead peers"},
 		{Name: "json", Usage: "print a JSON array of peers, as the API does; notes go to stderr"},
 		{Name: "watch", Usage: "print again every 2 s until stopped; if stdout is not a terminal, print a line for each change"},
-		{Name: "why", Usage: "explain the reason and the rule of each peer"},
+		{Name: "why", Usage: "explain why each peer has its state, and print the rule that sets its allowed silence"},
 		{Name: "exit-code", Usage: "exit with " + strconv.Itoa(exitDead) + " if a peer is dead"},
 	}
 	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags and exit"})

@@ -56,7 +56,7 @@ type Column struct {
 	PromQL string // empty if the column is a label in Prometheus
 }
 
-// A level sets the colour of all numbers from a lower limit on.
+// A level sets the colour of all numbers at or above its lower limit.
 type level struct {
 	from  float64
 	color string

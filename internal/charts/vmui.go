@@ -30,7 +30,7 @@ func (p *Panel) graph() object {
 	if p.Kind == Timeline {
 		about += " " + p.Shown.legend()
 	}
-	graph := object{"title": p.Title, "description": about, "expr": list{inVMUI(p.Few())}, "showLegend": true, "width": p.Width / 2}
+	graph := object{"title": p.Title, "description": about, "expr": list{forVMUI(p.Few())}, "showLegend": true, "width": p.Width / 2}
 	if p.Kind == Stat {
 		graph["width"] = 4 // of 12: a graph needs more room than a number
 	}
@@ -40,10 +40,10 @@ func (p *Panel) graph() object {
 	return graph
 }
 
-// inVMUI adapts a query to vmui. It replaces Grafana's variables for the time range by one day,
+// forVMUI adapts a query to vmui. It replaces Grafana's variables for the time range by one day,
 // and removes the selection of peers. It also removes the window of rates: MetricsQL then uses
 // the step of the graph.
-func inVMUI(query string) string {
+func forVMUI(query string) string {
 	return strings.NewReplacer(
 		selection, "", `[$__rate_interval]`, "", `$__range_s`, "86400", `$__range`, "1d",
 	).Replace(query)

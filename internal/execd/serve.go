@@ -146,8 +146,8 @@ func writeFailure(err error) error {
 	return fmt.Errorf("writing metrics failed: %w", err)
 }
 
-// isInUse reports whether a plugin failed because another process has its address or its
-// locked file.
+// isInUse reports whether err means that another process has the address or the locked file
+// of a plugin.
 func isInUse(err error) bool {
 	for _, held := range []error{syscall.EADDRINUSE, syscall.EWOULDBLOCK, windowsAddressInUse, windowsLockViolation} {
 		if errors.Is(err, held) {

@@ -59,7 +59,7 @@ func OnlyZombies(group int) bool {
 	return zombies
 }
 
-// stat returns proc_pid_stat(5) from the third field on, or nil.
+// stat returns the fields of proc_pid_stat(5), starting at the third field, or nil.
 func stat(pid uint32) []string {
 	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
 	if err != nil {

@@ -46,7 +46,7 @@ func (tr *Transcript) keeps(line string) bool {
 		slices.ContainsFunc(tr.keep, func(begin string) bool { return strings.HasPrefix(line, begin) })
 }
 
-// From returns the complete lines from index first on.
+// From returns the complete lines, starting at index first.
 func (tr *Transcript) From(first int) []Line {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()

@@ -104,7 +104,7 @@ func connections() (all []int, err error) {
 	return all, err
 }
 
-// isConnection also returns true for a connection that is being made. (Getpeername would add 20 kB.)
+// isConnection reports whether fd is a stream socket, connected or not. (Getpeername would add 20 kB to the program.)
 func isConnection(fd int) bool {
 	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	return err == nil && kind == syscall.SOCK_STREAM

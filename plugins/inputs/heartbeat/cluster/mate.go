@@ -297,9 +297,9 @@ func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// shouldSubstitute reports whether this collector must report events because no reachable collector
-// does, although others take precedence. The others probably leave reporting to a collector that
-// this one cannot reach.
+// shouldSubstitute reports whether this collector must report events although others take
+// precedence. It must if no reachable collector reports events: the others probably leave that to a
+// collector that this one cannot reach.
 func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {

@@ -124,11 +124,11 @@ type recordSet struct {
 	Reply   bool              `json:"reply"` // it replies to records, and needs no reply itself
 }
 
-// unit is the unit of durations in a word. Durations are rounded so that the last beat of a peer
+// unit is the unit of durations in a Word. Durations are rounded so that the last beat of a peer
 // never seems newer than it is.
 const unit = 20 * time.Millisecond
 
-// The bits of the flags of a word.
+// The bits of the flags of a Word.
 const (
 	flagHeard = 1 << iota
 	flagVerified
@@ -140,7 +140,7 @@ const (
 	flagLone
 )
 
-// stateJobs is a bit of the state in a word. It is set if the word ends with the fingerprint of the
+// stateJobs is a bit of the state in a Word. It is set if the Word ends with the fingerprint of the
 // jobs.
 const stateJobs = 0x80
 

@@ -101,8 +101,8 @@ type ownReport struct {
 
 // NoteRestored notes the state that a peer had at the end of this collector's previous run. The
 // collector may have reported that state while it could not reach its mates. Reports that mates
-// have sent since the start of this run count as later, even if they arrive before the peer is
-// restored.
+// have sent since the start of this run count as later than that state, even if they arrive before
+// the peer is restored.
 func (r *Reporter) NoteRestored(id liveness.ID, state liveness.State) {
 	if r.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
 		r.note(id, ownReport{at: r.began})

@@ -1,8 +1,8 @@
 // This file processes the full reports of mates. Facts are beats that report more than a sign
-// of life. If the words of a mate show that it knows more about a peer, this collector requests
+// of life. If the Words of a mate show that it knows more about a peer, this collector requests
 // the record of the peer. This file also settles ends that differ: collectors may have seen
 // different ends of a peer, such as a goodbye that reached only one of them, a silence, the end
-// of the process, or the end of an earlier life of the sender. The rules here make them agree
+// of the process, or the end of an earlier run of the sender. The rules here make them agree
 // on one end. A late report over a slow path does not override better knowledge. No wall clock
 // is used to decide.
 
@@ -335,9 +335,9 @@ func (r Reason) weight() int {
 	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
 }
 
-// endsBefore reports whether the end of p in a record counts more than the end known here,
-// because it is the end of a later process, of a later life of the sender, or of a process that
-// has certainly beaten later, or its reason has more weight.
+// endsBefore reports whether the end of p in a record counts more than the end known here.
+// It does if it is the end of a later process, of a later run of the sender, or of a process
+// that has certainly beaten later, or if its reason has more weight.
 func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) bool {
 	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
 	switch {
@@ -372,7 +372,7 @@ func (r *Record) knows(o Process) bool {
 	return slices.ContainsFunc(r.Others, func(other Other) bool { return other.Process.is(o) })
 }
 
-// lifeEndsBefore is endsBefore for two ends reported by one life of a sender. Beats that
+// lifeEndsBefore is endsBefore for two ends reported by one run of a sender. Beats that
 // arrive after the reported end were sent before it, unless they keep arriving for a long
 // time.
 func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
@@ -408,10 +408,10 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.mergeTotals(r)
 }
 
-// endedBy returns the life of the sender that last reported on the peer of r.
+// endedBy returns the run of the sender that last reported on the peer of r.
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
-// learnEndLife notes which life of a sender has, according to r, reported the end of p.
+// learnEndLife notes which run of a sender has, according to r, reported the end of p.
 func (t *Tracker) learnEndLife(p *peer, r *Record) {
 	if t.opts.Mates && (r.EndedBy != "" || p.elsewhere != nil) {
 		e := p.editElsewhere()
@@ -419,7 +419,7 @@ func (t *Tracker) learnEndLife(p *peer, r *Record) {
 	}
 }
 
-// noteLife notes that another life of a sender beats for p.
+// noteLife notes that another run of a sender beats for p.
 func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 	if !t.opts.Mates || p.life == "" || p.life == life {
 		return
@@ -431,10 +431,10 @@ func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 	e.lifeAt = now.Sub(t.epoch)
 }
 
-// followed reports whether a later life of the sender of p has followed the given one, and
-// whether that is sure: the later life has beaten again, or its connection is open. Until
-// then, a report of the earlier life may still be on its way to a mate. A one-shot sender
-// beside the daemon does not count as a later life.
+// followed reports whether a later run of the sender of p has followed the given one, and
+// whether that is certain: the later run has beaten again, or its connection is open. Until
+// then, a report of the earlier run may still be on its way to a mate. A one-shot sender
+// beside the daemon does not count as a later run.
 func (p *peer) followed(life string) (ok, sure bool) {
 	e := p.elsewhere
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
@@ -450,7 +450,7 @@ func (p *peer) surelyFollowed(life string) bool {
 	return sure
 }
 
-// noteDoubtfulGoodbye notes a goodbye from a life of a sender that another life has probably
+// noteDoubtfulGoodbye notes a goodbye from a run of a sender that another run has probably
 // followed. If no more beats of p arrive, p has ended with this goodbye.
 func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration) {
 	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {

@@ -63,7 +63,7 @@ const (
 // A Word is a short report of a collector about a peer.
 type Word struct {
 	ID      uint64 // ID.Hash of the peer
-	Process uint32 // hash of its current process and of the life of its sender
+	Process uint32 // hash of its current process and of the run of its sender
 	Events  uint16 // hash of its event counts
 	Jobs    uint16 // hash of its running jobs
 
@@ -129,7 +129,7 @@ type elsewhere struct {
 
 	promiseAt time.Duration // when its promise was made, changed, kept or withdrawn; -longAgo for never
 
-	// The last end that was reported, here or to a mate: the life of the sender that reported
+	// The last end that was reported, here or to a mate: the run of the sender that reported
 	// it, when that was, and the time by the sender's clock.
 	endLife string
 	endAt   time.Duration
@@ -191,7 +191,7 @@ func (id ID) Hash() uint64 {
 	return uint64(newDigest.text(id.Source).text(id.Service).number(uint64(id.PID)))
 }
 
-// foreign reports whether mates judge p, because its beats are not received here.
+// foreign reports whether mates judge p: its beats are not received here.
 func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
 
 // heardBy returns the mate that received the latest beat of p, or "" for this collector.
@@ -488,9 +488,9 @@ func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
 	return 0
 }
 
-// silenceLeft returns how much longer o, a process of p, may be silent, according to only its
-// last beat and its connections. Extra time that this collector grants because it was
-// restarted, isolated or stopped is not sent to mates.
+// silenceLeft returns how much longer o, a process of p, may be silent. Only its last beat
+// and its connections count: extra time that this collector grants because it was restarted,
+// isolated or stopped is not sent to mates.
 func (t *Tracker) silenceLeft(p *peer, o *process, at time.Duration) (suspect, dead time.Duration) {
 	allowed := t.silence(p, o)
 	suspect, dead = min(o.suspectV-o.heardV, allowed.Suspect), min(o.deadV-o.heardV, allowed.Dead)

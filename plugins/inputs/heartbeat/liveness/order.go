@@ -25,8 +25,8 @@ const (
 // does not number its beats one by one, and would make the total useless.
 const maxLost = 1 << 20
 
-// A Run is one life of a sender on one of its paths to us. The sender numbers its beats
-// within it.
+// A Run records the beats from one run of a sender over one of its paths to us. The sender
+// numbers them.
 type Run struct {
 	Name string
 	High int64 // the highest number received; 0 for an unused entry
@@ -390,7 +390,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 	if t.ahead(floor, now) {
 		floor = 0 // the floor is from before our clock was set back
 	}
-	if b.SentMS > floor && !t.ahead(b.SentMS, now) && !t.old(b.SentMS, now) {
+	if b.SentMS > floor && !t.ahead(b.SentMS, now) && !t.tooOld(b.SentMS, now) {
 		return 0, false
 	}
 	return max(floor, now.UnixMilli()-1), true
@@ -415,7 +415,7 @@ func (t *Tracker) noteSigned(p *peer, b *Beat, now time.Time) {
 	if t.ahead(proof.floor, now) {
 		proof.floor = 0
 	}
-	proof.forget(func(r *SignedRun) bool { return t.old(r.SentMS, now) && t.old(r.HeardMS, now) })
+	proof.forget(func(r *SignedRun) bool { return t.tooOld(r.SentMS, now) && t.tooOld(r.HeardMS, now) })
 }
 
 // find returns the index of a run, or -1.
@@ -442,8 +442,8 @@ func (t *Tracker) ahead(sentMS int64, now time.Time) bool {
 	return sentMS > now.UnixMilli()+t.opts.ReplayWindow.Milliseconds()
 }
 
-// old reports whether a beat sent at sentMS may have been received and forgotten.
-func (t *Tracker) old(sentMS int64, now time.Time) bool {
+// tooOld reports whether a beat sent at sentMS may have been received and forgotten.
+func (t *Tracker) tooOld(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 

@@ -68,10 +68,10 @@ func (p *peer) isNamed(id ID) bool {
 	return p.service == id.Service && p.pid == id.PID && p.host.source == id.Source
 }
 
-// nameless reports whether p is identified by its pid, because it names no service.
+// nameless reports whether p names no service. If so, its pid identifies it.
 func (p *peer) nameless() bool { return p.service == "" }
 
-// Counters count over the whole life of a peer.
+// Counters are totals for as long as a peer is known.
 type Counters struct {
 	Beats uint64
 	Mishaps
@@ -158,7 +158,7 @@ type past struct {
 	spared     time.Duration // how long in total the verdict on its silence was held back, and its deadline prolonged after that; 0 once it beats
 
 	// The window of its promise to be back ends at windowV; 0 stands for no window. windowBy
-	// is the life of the sender, if that made the promise for itself; it is empty if the
+	// is the run of the sender, if that made the promise for itself; it is empty if the
 	// promise was made by hand, or if there is no window.
 	windowV   time.Duration
 	windowBy  string
@@ -282,7 +282,7 @@ type speakers [2]speaker
 // noSpeakers is shared by all hosts that have none. It is never modified.
 var noSpeakers speakers
 
-// A speaker is a life of a sender that beats for a host.
+// A speaker is a run of a sender that beats for a host.
 type speaker struct {
 	life   string        // empty for an unused entry
 	since  int64         // when it first beat for the host, unix ns
@@ -290,8 +290,8 @@ type speaker struct {
 	heardV time.Duration // its latest beat
 }
 
-// addSpeaker notes that a life of a sender beats for h, if the beat names one. It reports
-// whether that life is new.
+// addSpeaker notes that a run of a sender beats for h, if the beat names one. It reports
+// whether that run is new.
 func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) bool {
 	if life == "" {
 		return false
@@ -311,7 +311,7 @@ func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) boo
 	return isNew
 }
 
-// hasSpeaker reports whether the given life of a sender beats for h.
+// hasSpeaker reports whether the given run of a sender beats for h.
 func (h *host) hasSpeaker(life string) bool {
 	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
@@ -395,7 +395,7 @@ func (p *peer) follows() bool {
 // heardAfter reports whether p has beaten later than the next beat of other was due.
 func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
 
-// waits reports whether the host of p is judged instead of p, because both are silent: a dead
+// waits reports whether the host of p is judged instead of p. It is if both are silent: a dead
 // host causes one alert instead of fifty. A service that is silent while its host beats is
 // judged by itself.
 func (p *peer) waits() bool {

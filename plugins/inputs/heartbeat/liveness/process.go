@@ -22,7 +22,7 @@ const maxFormers = 8
 // silence, interval and end (docs/decisions/0017).
 type process struct {
 	ident     Process
-	life      string        // the life of the sender that beats for it; empty if its beats name none
+	life      string        // the run of the sender that beats for it; empty if its beats name none
 	*declared               // never nil; undeclared if it declares nothing
 	schedule  schedule      // learned from its beats
 	heard     time.Duration // last beat
@@ -96,7 +96,7 @@ func (o *process) setRare(r rare) {
 	}
 }
 
-// processOf returns a process with the given identity and life of its sender. Nothing else is
+// processOf returns a process with the given identity and run of its sender. Nothing else is
 // known about it.
 func processOf(ident Process, life string) process {
 	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
@@ -662,8 +662,8 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	t.peers[id], t.continued = p, continued{p.id(), true}
 }
 
-// expired reports whether r, a process replaced in p, can be forgotten because it has been
-// silent for too long. If so, its pid no longer leads to p.
+// expired reports whether r, a process replaced in p, has been silent for so long that it can
+// be forgotten. If so, its pid no longer leads to p.
 func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	if verdict < r.deadV {
 		return false

@@ -52,10 +52,10 @@ type Record struct {
 	Spared     time.Duration // how long in total the verdict on it was held back and its deadline prolonged
 	Window     time.Duration // time left until its promise to be back ends; 0 for none
 	Promise    time.Time     // when the promise was made, changed, kept or withdrawn; zero for never, or if there are no mates
-	WindowBy   string        // the life of the sender, if that made the promise for itself
+	WindowBy   string        // the run of the sender, if that made the promise for itself
 	Foreign    bool          // the collector that took the record receives no beats of it
 	HeardBy    string        // the mate that received its latest beat; "" for the collector itself
-	EndedBy    string        // the life of the sender that reported its end; "" if unknown, or if there are no mates
+	EndedBy    string        // the run of the sender that reported its end; "" if unknown, or if there are no mates
 	Shared     bool          // the sender in WindowBy beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
@@ -76,7 +76,7 @@ type Record struct {
 	Owner    uint32    // the user that owns it; 0 for none
 	Lag      int64     // the least delay of its beats from a carrier, by both clocks; ms
 	Carried  int64     // when the latest beat from a carrier was sent, unix ms; 0 for none
-	Speaker  string    // the life of the sender that beats for it
+	Speaker  string    // the run of the sender that beats for it
 	Speakers []Speaker // of a host: the senders that beat for it, the latest first
 
 	ExitCode    int64
@@ -89,7 +89,7 @@ type Record struct {
 // An Other is the record of a former process.
 type Other struct {
 	Process  Process
-	Life     string // life of the sender that beats for it
+	Life     string // run of the sender that beats for it
 	Interval time.Duration
 	Margin   time.Duration
 	Used     time.Duration // silence
@@ -101,7 +101,7 @@ type Other struct {
 	Ended    Reason // the reason of its end, if that was reported
 }
 
-// A Speaker is the record of a life of a sender that beats for a host.
+// A Speaker records one run of a sender process that beats for a host.
 type Speaker struct {
 	Life    string
 	SinceNS int64 // when it first beat for the host, unix ns
@@ -207,8 +207,8 @@ func (p *peer) speakers() (all []Speaker) {
 
 // Restore adds the peer of a record that another collector saved. Restoring is not an event: a
 // peer that was dead or had left keeps its state, and so does any other peer whose state may
-// still be true. The silence of the peer continues from its recorded length; the pause between
-// the collectors does not count. Once per silence, the allowed silence is prolonged by one
+// still be true. The silence of the peer continues from its recorded length; the time between
+// saving and restoring does not count. Once per silence, the allowed silence is prolonged by one
 // interval, at most by soonBack, because the sender must reconnect. A peer whose beat was due
 // in the pause is unknown until its next beat. If beats of the peer have already been received,
 // Restore only adds the totals and applies a promise. The returned transitions concern

@@ -423,7 +423,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// noteMissed reports whether a beat of p may have been lost because no collector listened
+// noteMissed reports whether a beat of p may have been lost while no collector listened,
 // between from and to. heard is the time of the last beat of p, and to is the present. If a
 // beat may have been lost, it is unknown whether p is alive, and p is not dead before its next
 // beat is due.
@@ -464,9 +464,8 @@ func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	p.suspectV, p.deadV = t.tickV+min(silence.Suspect, silence.Dead), t.tickV+silence.Dead
 }
 
-// missStalled makes p unknown if one of its beats may have been lost because this collector did
-// not listen. from and at are the times of the last tick before that: from on the wall clock,
-// at since epoch. This change is not an event.
+// missStalled makes p unknown if one of its beats may have been lost while this collector did
+// not listen. The last tick before that was at from by the wall clock, and at since epoch. This change is not an event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {

@@ -350,7 +350,7 @@ func (t *Tracker) judgePromise(p *peer, now time.Time) {
 // watched.
 const rounds = 3
 
-// dropped reports whether p, which is not back, is no longer watched: the next life of its
+// dropped reports whether p, which is not back, is no longer watched: the next run of its
 // sender has beaten for the host for long enough without naming p.
 func (p *peer) dropped() bool {
 	s, ok := p.successor()
@@ -374,7 +374,7 @@ func (t *Tracker) postpone(p *peer) bool {
 	return true
 }
 
-// successor returns the life of a sender that now beats for the host of p, if an earlier life
+// successor returns the run of a sender that now beats for the host of p, if an earlier run
 // made the promise of p and beat for the host too.
 func (p *peer) successor() (speaker, bool) {
 	own := p.host.own

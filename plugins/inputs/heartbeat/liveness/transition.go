@@ -16,7 +16,7 @@ type Transition struct {
 
 	// EventID identifies the event: a number from 0 to 2^53-1, which a float64 holds exactly.
 	// Collectors that have observed the same history of a peer assign the same ID, before and
-	// after a restart. It is an FNV-1a hash of the peer's ID, the life of its sender or else
+	// after a restart. It is an FNV-1a hash of the peer's ID, the run of its sender or else
 	// its process, the kind of event (for a change, the new state; for Ended, also the pid),
 	// the number of deaths after it, the number of earlier events of that kind, and
 	// Options.Origin. When a peer is forgotten, its count of events starts over.

@@ -117,7 +117,7 @@ type Beat struct {
 	Process  Process
 	Status   Status
 	Health   Health        // with SaysAlive; HealthUnreported withdraws what was reported before
-	Run      string        // LIFE or LIFE.N: LIFE names one life of the sender, N one of its paths to us
+	Run      string        // LIFE or LIFE.N: LIFE names one execution of the sender, N one of its paths to us
 	Seq      int64         // 0 if it is not numbered
 	Interval time.Duration // 0 if not declared
 	Margin   time.Duration // accepted delay beyond Interval; 0 if not declared

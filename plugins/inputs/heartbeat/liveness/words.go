@@ -1,6 +1,6 @@
-// This file processes words, the short reports of mates about peers. Mates send words in
-// answers, in rounds, and when a state changes. A word about a peer that beats here is compared
-// with what this collector knows. Any other peer gets the state in the word. If a word is not
+// This file processes Words, the short reports of mates about peers. Mates send them in
+// answers, in rounds, and when a state changes. A Word about a peer that beats here is compared
+// with what this collector knows. Any other peer gets the state in the Word. If a Word is not
 // enough, this collector requests the record of the peer.
 
 package liveness
@@ -57,8 +57,8 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	return wanted
 }
 
-// goneWord returns the word that reports that a peer is forgotten here, with the age of its
-// last beat.
+// goneWord returns a report that this collector has forgotten a peer, with the age of its last
+// beat.
 func (t *Tracker) goneWord(hash uint64, now time.Time) Word {
 	return Word{ID: hash, Reason: ReasonForgotten, Age: now.Sub(t.epoch) - t.marks[hash]}
 }
@@ -117,7 +117,7 @@ func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
 }
 
 // wasOverdue reports whether p is dead because it broke a promise, while a mate still reports
-// it as left, because the window is still open there.
+// it as left: the window is still open there.
 func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 	return p.overdue() && state == Left && heard <= p.lastHeard()+sameBeat
 }
@@ -126,7 +126,7 @@ func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 // so a report that it left is not new.
 func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
-// follow updates p, which does not beat here, from a word of a mate that receives its beats.
+// follow updates p, which does not beat here, from a Word of a mate that receives its beats.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Duration, now time.Time) {
 	e := p.elsewhere
 	if p.knowsBetter(w, mate, heard, since) {
@@ -195,7 +195,7 @@ func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 // another one. than is the time of the other beat.
 func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
-// compare processes a word about p, which has beaten here too. It checks whether the mate has
+// compare processes a Word about p, which has beaten here too. It checks whether the mate has
 // received a later beat or still has a connection of p.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.learnDeath(p, w, mate, heard, now) {
@@ -224,8 +224,8 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 }
 
-// learnDeath processes a word that reports p dead. It reports whether p is dead here too now,
-// so that the rest of the word can be ignored.
+// learnDeath processes a Word that reports p dead. It reports whether p is now dead here too.
+// If so, the rest of the Word can be ignored.
 func (t *Tracker) learnDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
 	back := p.state == Left && heard > p.since+sameBeat // it came back to the mate, and then ended
 	switch {

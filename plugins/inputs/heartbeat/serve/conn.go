@@ -26,7 +26,7 @@ var (
 // chunkSize is how many bytes a connection with a goroutine reads at once.
 const chunkSize = 4 << 10
 
-// A ConnID identifies a connection for the life of a Server. 0 is none.
+// A ConnID identifies a connection for as long as the Server runs. 0 means no connection.
 type ConnID uint64
 
 // A conn reads the payloads of one connection and answers them.
@@ -167,8 +167,8 @@ func (c *conn) Chunk() ([]byte, error) {
 // lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayReadAgain reports whether to read once more because err only means that a deadline has passed.
-// While this process was suspended, data may have arrived before the deadline.
+// mayReadAgain reports whether err means only that a deadline has passed. If so, read once more:
+// while this process was suspended, data may have arrived before the deadline.
 func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -341,8 +341,8 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// isGreetingDue reports whether reading continues because err only means that the deadline of
-// startGreeting has passed.
+// isGreetingDue reports whether err means only that the deadline set by startGreeting has passed.
+// If so, reading continues.
 func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

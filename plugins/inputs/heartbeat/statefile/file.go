@@ -259,8 +259,8 @@ func (f *File) Reset() {
 	}
 }
 
-// Outgrown reports whether the journal must be rewritten, because there is no valid journal or too
-// many of its lines are outdated.
+// Outgrown reports whether the journal must be rewritten: there is no valid journal, or too many
+// of its lines are outdated.
 func (f *File) Outgrown() bool {
 	return !f.Sound() || f.size-f.base > max(f.base, maxOutdated)
 }
@@ -271,8 +271,8 @@ func (f *File) Small() bool { return f.size < smallSize }
 // Sound reports whether the file has everything that was appended.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Displaced reports whether the file at the path is no longer the complete journal, because it was
-// removed, replaced or truncated.
+// Displaced reports whether the file at the path was removed, replaced or truncated, and is no
+// longer the complete journal.
 func (f *File) Displaced() bool {
 	return f.Sound() && (!isAt(f.path, f.journal) || isShorter(f.journal, f.size))
 }

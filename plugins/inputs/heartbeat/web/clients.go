@@ -171,7 +171,8 @@ var (
 	errShape   = errors.New("not the shape of a message")
 )
 
-// limited reads at most left bytes, and fails with errTooLong if there are more.
+// limited reads from reader, and returns errTooLong if it has more bytes than the limit; left is
+// the rest of the limit.
 type limited struct {
 	reader io.Reader
 	left   int64

@@ -30,7 +30,7 @@ func Serve(socket net.Listener, answers http.Handler, warn func(text string)) *S
 	s := &Socket{server: &http.Server{
 		Handler:           answers,
 		ReadHeaderTimeout: readLimit, ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,
-		ErrorLog: log.New(lines(warn), "", 0),
+		ErrorLog: log.New(lineWriter(warn), "", 0),
 	}}
 	s.ended.Go(func() { // ends with Close
 		if err := s.server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
@@ -54,10 +54,10 @@ func (s *Socket) Close() {
 	s.ended.Wait()
 }
 
-// lines passes on the lines of a log.Logger.
-type lines func(text string)
+// lineWriter passes on the lines of a log.Logger.
+type lineWriter func(text string)
 
-func (l lines) Write(line []byte) (int, error) {
+func (l lineWriter) Write(line []byte) (int, error) {
 	l(string(line))
 	return len(line), nil
 }

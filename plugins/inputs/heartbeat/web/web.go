@@ -143,7 +143,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/beat":
 		s.answer(q, ours, s.beat, http.MethodPost)
 	default:
-		s.read(q)
+		s.answerReader(q)
 	}
 }
 
@@ -156,8 +156,8 @@ func (s *Server) recoverPanic(q *request) {
 	}
 }
 
-// read answers a reader.
-func (s *Server) read(q *request) {
+// answerReader answers a reader.
+func (s *Server) answerReader(q *request) {
 	refusal := unknownPath()
 	if s.Read != nil {
 		refusal = s.mayRead(q)

@@ -322,9 +322,9 @@ func (d *Decoder) str(key string) ([]byte, error) {
 
 func (d *Decoder) boolean(key string) (bool, error) {
 	switch {
-	case d.scan.word("true"):
+	case d.scan.skipWord("true"):
 		return true, nil
-	case d.scan.word("false"):
+	case d.scan.skipWord("false"):
 		return false, nil
 	default:
 		return false, d.wrongType(key, "true or false")

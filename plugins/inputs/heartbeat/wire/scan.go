@@ -119,7 +119,7 @@ func (s *scanner) skip(depth int) error {
 		return s.object(depth+1, func([]byte) error { return s.skip(depth + 1) })
 	case c == '[':
 		return s.array(depth+1, func() error { return s.skip(depth + 1) })
-	case s.word("true"), s.word("false"), s.word("null"):
+	case s.skipWord("true"), s.skipWord("false"), s.skipWord("null"):
 		return nil
 	default:
 		return s.unexpected("a value")
@@ -317,7 +317,7 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
-func (s *scanner) word(w string) bool {
+func (s *scanner) skipWord(w string) bool {
 	return s.skipText([]byte(w))
 }
 

@@ -67,10 +67,10 @@ func OpenSigned(payload []byte) (*Signed, error) {
 		return nil, refuse(ReasonSignature, "signed payload of %d bytes ends inside its signature", len(payload))
 	}
 	s := &Signed{KeyID: payload[2:id], Object: payload[object:], head: payload[:id], mac: payload[id:object]}
-	return s, checkSigned(s)
+	return s, checkKeyID(s)
 }
 
-func checkSigned(s *Signed) error {
+func checkKeyID(s *Signed) error {
 	var refusal *Refusal
 	if err := checkText("key id", s.KeyID, MaxKeyID, isHostByte); errors.As(err, &refusal) {
 		return refuse(ReasonSignature, "%s", refusal.Text)

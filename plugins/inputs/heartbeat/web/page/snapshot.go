@@ -60,7 +60,7 @@ func (s *cache) answerFrom(allowed time.Duration, request string, say func(*snap
 	return made
 }
 
-// keep extends the life of the latest snapshot. s.mu is held.
+// keep keeps the latest snapshot for another keptFor. s.mu is held.
 func (s *cache) keep() {
 	if s.idle != nil {
 		s.idle.Reset(keptFor)
