@@ -204,7 +204,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	return nil
 }
 
-// newSessions returns a session for each server, all with the same life.
+// newSessions returns a session for each server. All have the same LIFE.
 func (s *Sender) newSessions() []*session {
 	life := newLife()
 	sessions := make([]*session, 0, len(s.Servers))

@@ -113,7 +113,7 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	st, seen := &status{manager: m}, newView(s)
 	watcher := c.watcher(s, watched.targets, st, seen)
-	if !c.held.Resumed() { // otherwise the trial did that, and beats would wait for systemd
+	if !c.held.Resumed() { // otherwise the test before the reload did that, and beats would wait for systemd
 		if err := c.checkTargets(ctx, watcher); err != nil {
 			return err
 		}

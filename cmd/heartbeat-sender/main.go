@@ -25,8 +25,8 @@ import (
 // defaultPath is the PATH if the environment has none, as in a small container.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// trialCommand is the command that tries run before a reload. Versions without this
-// command refuse it.
+// trialCommand is the command that tests, before a reload, whether run would work. Versions
+// without this command refuse it.
 const trialCommand = "run-trial"
 
 func main() {

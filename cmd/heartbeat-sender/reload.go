@@ -19,11 +19,11 @@ import (
 // errRestart is the cause of a goodbye after which the program starts again.
 var errRestart = errors.New("other settings")
 
-// trialTime limits the trial of a program before it takes over: it asks systemd and collectors.
+// trialTime limits how long a program is tested before it takes over: it asks systemd and collectors.
 const trialTime = 30 * time.Second
 
 // tryRun prints which targets the command run would see and which collectors it would reach.
-// Collectors record nothing. The running program starts this trial before the new program takes
+// Collectors record nothing. The running program starts this test before the new program takes
 // over.
 func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) error {
 	w := &watch.Watcher{Targets: watched.targets, Warnf: c.warnf}

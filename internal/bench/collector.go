@@ -113,7 +113,7 @@ func (c *collector) CatchPanic(_ string, do func()) bool {
 	return true
 }
 
-// Words returns the words about all peers with numbers below next. There are few, so one call
+// Words returns the Words about all peers with numbers below next. There are few, so one call
 // returns them all.
 func (c *collector) Words(next int) (words []liveness.Word, goOn int) {
 	for i := min(next, c.tracker.Len()) - 1; i >= 0; i-- {

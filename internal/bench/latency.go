@@ -22,7 +22,7 @@ const pauseBefore = 100 * time.Millisecond
 // reported.
 type delay struct {
 	what   string
-	kind   string // kind of trials
+	kind   string // which processes are ended: trial.kind
 	state  string
 	budget time.Duration // budget of the median
 }

@@ -26,7 +26,7 @@ func (g *group) wait() int {
 	return g.exitCode()
 }
 
-// isEmpty reports whether no process of a group lives. In a container whose process 1
+// isEmpty reports whether no process of a group is alive. In a container whose process 1
 // does not reap, zombies stay in the group forever.
 func isEmpty(group int) bool {
 	return errors.Is(unix.Kill(-group, 0), unix.ESRCH) || proc.OnlyZombies(group)

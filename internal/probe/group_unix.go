@@ -35,7 +35,7 @@ func (g *group) exitCode() int {
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// waitForChildren waits until no process of the group lives.
+// waitForChildren waits until no process of the group is alive.
 func (g *group) waitForChildren() {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		empty := isEmpty(g.cmd.Process.Pid)

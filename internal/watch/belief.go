@@ -13,7 +13,7 @@ type sighting struct {
 type kind int
 
 const (
-	running kind = iota // its process lives
+	running kind = iota // its process is alive
 	ended               // its process has ended; the consequence is not known yet
 	absent              // there is no process
 	between             // no process, but systemd is about to start one

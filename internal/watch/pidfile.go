@@ -85,7 +85,7 @@ func parsePID(text []byte) (uint32, error) {
 // ended, if it just did.
 func (w *watch) updateFromFile(ctx context.Context, file *pidFile, exit Exit) {
 	seen := sighting{kind: absent, exit: exit}
-	if w.process != nil { // the process lives, whatever happens to the file
+	if w.process != nil { // the process is alive, whatever happens to the file
 		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
 	}
 	pid, err := file.pid(ctx)

@@ -435,7 +435,7 @@ func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	c.settle(now)
 }
 
-// processWords processes words of a mate, and requests the records that are needed.
+// processWords processes Words of a mate, and requests the records that are needed.
 func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {

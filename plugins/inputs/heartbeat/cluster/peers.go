@@ -35,10 +35,10 @@ type Outgoing interface {
 	Said() liveness.Said
 	// Count returns the number of known peers.
 	Count() int
-	// Words returns the words of some of the peers with numbers below next, and the value of next for
+	// Words returns the Words of some of the peers with numbers below next, and the value of next for
 	// the following call.
 	Words(next int) ([]liveness.Word, int)
-	// Answer appends to words the words of the known peers with these hashes.
+	// Answer appends the Words of the known peers with these hashes to words.
 	Answer(words []liveness.Word, asked []uint64) []liveness.Word
 	// RecordsOf returns the records of the known peers with these hashes.
 	RecordsOf(hashes []uint64) []liveness.Record
@@ -46,7 +46,7 @@ type Outgoing interface {
 
 // Incoming processes the information that mates send.
 type Incoming interface {
-	// HearWords processes words from a mate; ago is how long ago it sent them. It returns the
+	// HearWords processes Words from a mate; ago is how long ago it sent them. It returns the
 	// hashes of the peers whose records the mate must send.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
 	// HearFact processes a fact: a beat that a mate has received.

@@ -135,9 +135,9 @@ func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
 	return reported && (change.Event != liveness.Changed || !at.Before(r.own[change.ID].at.Add(overlap)))
 }
 
-// mustFollowUp reports whether this collector must report an event of a peer at the given time,
-// because it was the one that last reported the peer's state. If it last reported the peer alive,
-// it does so only for a short time, and then leaves the peer to the mate that reports events.
+// mustFollowUp reports whether this collector must report an event of a peer at the given time.
+// It must if it was the one that last reported the peer's state. If it last reported the peer
+// alive, it does so only for a short time, and then leaves the peer to the mate that reports events.
 func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
 	ours, reported := r.own[id]
 	theirs := r.changedElsewhere(id)

@@ -60,7 +60,7 @@ func (j *Judge) Settle(question uint32) {
 	j.tracker.Settle(question)
 }
 
-// Words returns the words of some of the peers with numbers below next, and the value of next for
+// Words returns the Words of some of the peers with numbers below next, and the value of next for
 // the following call.
 func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	j.mu.Lock()
@@ -75,7 +75,7 @@ func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	return words, next
 }
 
-// Answer appends to words the words of the known peers with these hashes.
+// Answer appends the Words of the known peers with these hashes to words.
 func (j *Judge) Answer(words []liveness.Word, asked []uint64) []liveness.Word {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -95,7 +95,7 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	return records
 }
 
-// HearWords processes words from a mate; ago is how long ago it sent them. It returns the hashes of
+// HearWords processes Words from a mate; ago is how long ago it sent them. It returns the hashes of
 // the peers whose records the mate must send.
 func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	j.mu.Lock()

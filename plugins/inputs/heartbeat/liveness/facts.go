@@ -137,7 +137,7 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// HearRecords processes records that a mate took some time ago; ago is that time. The words of
+// HearRecords processes records that a mate took some time ago; ago is that time. The Words of
 // the mate have shown that it knows more about these peers. HearRecords returns the hashes of
 // the peers about which this collector knows more: the mate needs their records.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) (needed []uint64, transitions []Transition) {
@@ -235,7 +235,7 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 		return false
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
-	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // according to the previous word
+	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // according to the previous Word
 	later := replaced || followed || heard > p.lastHeard()+sameBeat && !r.unsure()
 	if !later || p.process.ident.is(r.Process) || p.nameless() {
 		return false
@@ -444,7 +444,7 @@ func (p *peer) followed(life string) (ok, sure bool) {
 	return true, stands || p.lastBeatAnywhere()-e.lifeAt >= p.span()/2
 }
 
-// surelyFollowed reports whether another life has certainly followed the given one.
+// surelyFollowed reports whether another run has certainly followed the given one.
 func (p *peer) surelyFollowed(life string) bool {
 	_, sure := p.followed(life)
 	return sure

@@ -54,7 +54,7 @@ const (
 	// An end is still to be reported if this collector started within justBefore of it: a mate
 	// that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
-	// maxLives is how many earlier lives of the senders of a peer are remembered.
+	// maxLives is how many earlier runs of the senders of a peer are remembered.
 	maxLives = 4
 	// marksKept is how long a forgotten peer stays in Tracker.marks.
 	marksKept = 7 * 24 * time.Hour
@@ -136,9 +136,9 @@ type elsewhere struct {
 	endMS   int64
 	endAway bool // it was reported to a mate, and not here yet
 
-	livesBefore []string      // earlier lives of its senders, the latest last; at most maxLives
-	lifeAt      time.Duration // when the first beat of the present life was received
-	goodbye     Reason        // the reason of a goodbye of an earlier life, which may still count; ReasonNone for none
+	livesBefore []string      // earlier runs of its senders, the latest last; at most maxLives
+	lifeAt      time.Duration // when the first beat of the current run was received
+	goodbye     Reason        // the reason of a goodbye of an earlier run that may still count; ReasonNone for none
 	goodbyeAt   time.Duration
 	doubt       time.Duration // how long before its arrival here its latest beat may have been sent
 	wanted      bool          // a mate has asked about it, and is to be informed when it beats here again
@@ -398,8 +398,8 @@ func (p *peer) sentBeforeOwnEnd(b *Beat, match match, at time.Duration) bool {
 // Word returns the short report about peer number i, 0 <= i < Len.
 func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
-// Answer appends to words the answer to a question of a mate about the peers with these
-// hashes. It covers the peers that have beaten here or are forgotten.
+// Answer appends to words what this collector knows about the peers with these hashes. A mate
+// has asked about them. It covers the peers that have beaten here or are forgotten.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		p := t.byHash[hash]

@@ -265,7 +265,7 @@ type host struct {
 	speakers *speakers     // never nil; noSpeakers until a sender beats for the host itself
 	living   int32         // how many of its peers are neither dead nor left
 	index    int32         // in Tracker.hosts
-	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent or nothing on it lives
+	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent or nothing on it is alive
 	crowded  bool          // its peers are in Tracker.peers, because it once had more than maxSearched
 	// waitedFor is set while a service that is past its own deadline waits for own.
 	waitedFor bool
@@ -275,7 +275,7 @@ type host struct {
 // Tracker.peers.
 const maxSearched = 8
 
-// speakers are the lives of senders that beat for the host itself, the latest first, each
+// speakers are the runs of senders that beat for the host itself, the latest first, each
 // once. Two are enough for a daemon and a one-shot sender beside it.
 type speakers [2]speaker
 

@@ -115,10 +115,10 @@ type former struct {
 	away     bool          // the end was reported to a mate, and not here yet
 }
 
-// is reports whether b is about the process o. If a sender beats for itself, each of its lives
+// is reports whether b is about the process o. If a sender beats for itself, each of its runs
 // is another process, even if all of them are pid 1 of one container: their start times may
 // differ by less than the tolerance of Process. A watched process may be the same in several
-// lives of its watcher, because the watcher reads the exact start time of the process from the
+// runs of its watcher, because the watcher reads the exact start time of the process from the
 // system.
 func (o *process) is(b *Beat) bool {
 	if !o.ident.is(b.Process) {

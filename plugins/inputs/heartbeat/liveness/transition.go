@@ -28,8 +28,8 @@ type Transition struct {
 	Ending   Ending        // of Ended
 }
 
-// An Ending is the end of a process while another process of its peer lives. It changes no
-// state.
+// An Ending is the end of a process while another process of its peer is alive. It changes
+// no state.
 type Ending struct {
 	PID         uint32
 	Reason      Reason

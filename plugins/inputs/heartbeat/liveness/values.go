@@ -140,8 +140,8 @@ type Beat struct {
 	Handle      Handle // from the previous beat over Conn, or the zero Handle
 }
 
-// life returns the LIFE part of Run. The order of beats is judged within a run; the life
-// identifies the sender.
+// life returns the LIFE part of Run. The order of beats is judged within a Run; LIFE identifies
+// one execution of the sender.
 func (b *Beat) life() string { return lifeOf(b.Run) }
 
 func lifeOf(run string) string {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// HearWords processes the words of a mate about peers. ago is how long ago the mate sent them;
+// HearWords processes the Words of a mate about peers. ago is how long ago the mate sent them;
 // their ages are as of that time. HearWords returns the hashes of the peers whose records are
 // needed.
 func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
@@ -71,9 +71,9 @@ func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
 	}
 }
 
-// endedAway reports whether p has ended while this collector was away or was still reading its
-// state file, according to a mate that has received the last beat of p. p is unchanged since it
-// was restored. That end has been reported already.
+// endedAway reports whether p, unchanged since it was restored, has ended while this collector
+// was away or was still reading its state file. A mate that has received the last beat of p says
+// so, and that end has been reported already.
 func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
 	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }

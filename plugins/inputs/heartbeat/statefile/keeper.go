@@ -75,8 +75,8 @@ type Peers interface {
 	Listened(now time.Time) time.Duration
 	// Pace returns the interval at which to save how long the collector has listened.
 	Pace() time.Duration
-	// Rebuilt reports whether something happened since the last call that makes it necessary to save
-	// everything again.
+	// Rebuilt reports whether everything must be saved again because of something that happened
+	// since the last call.
 	Rebuilt() bool
 	// CatchPanic calls do. If do panics, CatchPanic logs the panic and returns false.
 	CatchPanic(what string, do func()) bool
