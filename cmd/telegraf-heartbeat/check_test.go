@@ -59,18 +59,18 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`E! telegraf-heartbeat: CONF:2: cannot read "DIR" in 'expect_files': "DIR" is not a regular file`,
 		}},
 		"a key that is too short": {table + "welcome = \"x\"\n[inputs.heartbeat.keys]\n\"web-2\" = \"0123456789abcdef\"\n\"web-1\" = \"short\"\n", nil, []string{
-			`E! telegraf-heartbeat: CONF:5: key "web-1" of 'keys': ... 5 bytes, at least 16 are needed`,
+			`E! telegraf-heartbeat: CONF:5: key "web-1" of 'keys': ... 5 bytes, but needs at least 16`,
 		}},
 		"two keys and a certificate": {
 			table + "service_addresses = [\"tls://:7878\"]\ntls_cert = \"DIR/cert\"\ntls_key = \"DIR/key\"\n" +
 				"[inputs.heartbeat.keys]\nweb-2 = \"short\"\nweb-3 = \"0123456789abcdef\"\nweb-1 = \"file:DIR/none\"\n", nil, []string{
 				`E! telegraf-heartbeat: CONF:8: key "web-1" of 'keys': ... DIR/none: no such file or directory`,
-				`E! telegraf-heartbeat: CONF:6: key "web-2" of 'keys': ... 5 bytes, at least 16 are needed`,
+				`E! telegraf-heartbeat: CONF:6: key "web-2" of 'keys': ... 5 bytes, but needs at least 16`,
 				`E! telegraf-heartbeat: CONF:3: cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': ... DIR/cert: no such file or directory`,
 			},
 		},
 		"a key file that is too short": {table + "[inputs.heartbeat.keys]\nweb-1 = \"file:DIR/key\"\n", write("key", "short\n"), []string{
-			`E! telegraf-heartbeat: CONF:3: key "web-1" of 'keys': ... 5 bytes, at least 16 are needed`,
+			`E! telegraf-heartbeat: CONF:3: key "web-1" of 'keys': ... 5 bytes, but needs at least 16`,
 		}},
 		"a directory of keys that are named as no host is": {table + "keys_dir = \"DIR/keys\"", func(t *testing.T, dir string) {
 			require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
