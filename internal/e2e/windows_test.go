@@ -234,7 +234,7 @@ func testServiceOfWindows(t *testing.T, w *wine) {
 	says(2, "-sever", "install", "-sever", "tcp://127.0.0.1:1")
 	const quoted = ` "-tag=room=a b" -config=NUL` + "\n"
 	says(0, quoted+"Windows starts it when it boots. To start it now: net start heartbeat-sender", install...)
-	says(1, "service heartbeat-sender is installed already", install...)
+	says(1, "service heartbeat-sender is already installed", install...)
 
 	known, _ := w.does(t, "reg", "query", `HKLM\SYSTEM\CurrentControlSet\Services\heartbeat-sender`)
 	require.Contains(t, known, "service run -server=tcp://"+p.address+" -interval=1s -back-in=15m -host=win-svc"+quoted)
