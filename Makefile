@@ -48,7 +48,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # failure. (Packages without tests are also reported as skipped, but without a test name.)
 define run-tests
 	@mkdir -p build
-	$(GOTESTSUM) --jsonfile build/tests.json --raw-command -- $(2) go test -json -timeout 20m -shuffle=on $(1)
+	$(GOTESTSUM) --jsonfile build/tests.json --raw-command -- $(2) go test -json -timeout 40m -shuffle=on $(1)
 	@test "$(CI)" != true || ! grep -q '"Action":"skip".*"Test":' build/tests.json || \
 		{ echo "tests were skipped, and CI=true"; exit 1; }
 endef
