@@ -5,13 +5,14 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // Within a major version the file may get more declarations; none changes or goes away.
@@ -26,14 +27,7 @@ func TestAPIIsStable(t *testing.T) {
 		}
 	}
 	slices.Sort(all)
-	got := strings.Join(all, "\n") + "\n"
-	golden := filepath.Join("testdata", "api.txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(golden, []byte(got), 0o600))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), got)
+	testkit.RequireGolden(t, "api.txt", strings.Join(all, "\n")+"\n")
 }
 
 // exported returns the exported declarations of a file, without comments and bodies.

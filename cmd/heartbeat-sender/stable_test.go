@@ -4,12 +4,10 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // Within a major version the file may get more lines, and an option more commands; nothing
@@ -29,11 +27,5 @@ func TestOptionsAreStable(t *testing.T) {
 		}
 		fmt.Fprintln(&got)
 	}
-	golden := filepath.Join("testdata", "options.txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(golden, []byte(got.String()), 0o600))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), got.String())
+	testkit.RequireGolden(t, "options.txt", got.String())
 }
